@@ -1,0 +1,102 @@
+"""What happened, as frozen facts: logs, metrics and audit hang on these. No event holds a token.
+
+A listener is any callable that takes an Event. Its failures are logged and never reach a request.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from .errors import AuthError, Unavailable
+
+__all__ = [
+    "Event",
+    "KeysFetchFailed",
+    "KeysFetched",
+    "Listener",
+    "RequestAdmitted",
+    "RequestRefused",
+    "RevocationRecorded",
+    "emit",
+    "log_event",
+]
+
+_log = logging.getLogger("graphql_authkit")
+_log.addHandler(logging.NullHandler())
+
+
+@dataclass(frozen=True, slots=True)
+class RequestAdmitted:
+    """A token was accepted and its caller is known."""
+
+    subject: str
+    issuer: str
+    client_id: str | None
+    token_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRefused:
+    """A request was answered before GraphQL ran. `error.detail` says why, for the log."""
+
+    error: AuthError
+
+
+@dataclass(frozen=True, slots=True)
+class KeysFetched:
+    """An issuer's key set arrived: `usable` keys, and why the rest were left out."""
+
+    url: str
+    usable: int
+    left_out: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class KeysFetchFailed:
+    """An issuer's key set could not be had."""
+
+    url: str
+    detail: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationRecorded:
+    """A revocation is in the store. `scope` is token, session, subject, client, issuer or all."""
+
+    scope: str
+    issuer: str
+    value: str
+    not_before: float | None
+
+
+Event: TypeAlias = RequestAdmitted | RequestRefused | KeysFetched | KeysFetchFailed | RevocationRecorded
+Listener: TypeAlias = Callable[[Event], None]
+
+
+def log_event(event: Event) -> None:
+    """The default listener: the logger `graphql_authkit`, refusals at INFO, trouble at WARNING."""
+    match event:
+        case RequestRefused(error):
+            level = logging.WARNING if isinstance(error, Unavailable) else logging.INFO
+            _log.log(level, "refused: %s (%s): %s", error.reason, type(error).__name__, error.detail)
+        case KeysFetchFailed(url, detail, seconds):
+            _log.warning("keys of %s could not be fetched (%.2f s): %s", url, seconds, detail)
+        case KeysFetched(url, usable, left_out, seconds):
+            _log.info("keys of %s: %d usable, left out: %s (%.2f s)", url, usable, list(left_out), seconds)
+        case RevocationRecorded(scope, issuer, value, not_before):
+            _log.info("revoked: %s %r of %r, issued at or before %s", scope, value, issuer, not_before)
+        case RequestAdmitted():
+            _log.debug("admitted: %r", event)
+
+
+def emit(listener: Listener, event: Event) -> None:
+    """Tell the listener; what it raises is logged and goes no further."""
+    try:
+        listener(event)
+    except Exception:
+        _log.exception("the event listener failed on %s", type(event).__name__)

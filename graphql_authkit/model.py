@@ -1,0 +1,294 @@
+"""The data that walks the pipeline, frozen: Request, Credential, VerifiedToken, ActiveToken, AuthContext.
+
+Each type is the proof that the step before it ran. Nothing here decides, waits, or reads a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, SupportsIndex
+
+__all__ = [
+    "ANONYMOUS",
+    "ActiveToken",
+    "AuthContext",
+    "AuthenticatedContext",
+    "Credential",
+    "FrozenDict",
+    "Request",
+    "Response",
+    "VerifiedToken",
+    "freeze_json",
+    "token_key",
+]
+
+
+class FrozenDict(dict[str, Any]):
+    """A JSON object that cannot be changed, and is still a dict to `json.dumps` and friends."""
+
+    __slots__ = ()
+
+    def _refuse(self, *_args: object, **_kwargs: object) -> NoReturn:
+        raise TypeError("claims are frozen")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def __copy__(self) -> FrozenDict:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> FrozenDict:
+        return self
+
+    def __reduce_ex__(self, _protocol: SupportsIndex) -> tuple[type[FrozenDict], tuple[dict[str, Any]]]:
+        return FrozenDict, (dict(self),)
+
+
+def freeze_json(value: Any) -> Any:
+    """The same JSON value, unchangeable at every depth: objects as FrozenDict, arrays as tuples."""
+    if isinstance(value, dict):
+        return FrozenDict({name: freeze_json(member) for name, member in value.items()})
+    if isinstance(value, list | tuple):
+        return tuple(freeze_json(member) for member in value)
+    return value
+
+
+def token_key(token_id: str) -> str:
+    """What a store knows a token by, beside its issuer, from its `jti`.
+
+    A token without one is known by `sha256:` and the digest of its signing input instead; the prefix
+    keeps a hostile `jti` from naming another token's digest.
+    """
+    return "jti:" + token_id
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An HTTP request as the pipeline sees it.
+
+    Args:
+        headers: Field name and value pairs, names in any case, one pair for each field line. Adapters
+            pass on at least those that `credentials.FIELDS` names.
+        method: As on the wire.
+        path: Decoded, for the log only: it never decides whether a request is let in here.
+    """
+
+    headers: Iterable[tuple[str, str]] = field(repr=False)
+    method: str = "POST"
+    path: str = "/"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An HTTP response that an adapter sends."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What the client sent to say who it is; nothing about it is known to be true."""
+
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class VerifiedToken:
+    """A token whose signature and claims were accepted. Only a verifier makes one.
+
+    Attributes:
+        subject: From the verifier's `subject_claim`.
+        issuer: `iss` ("" under `insecure_any_issuer` where the token has none).
+        scopes: From the verifier's `scope_claims`, united.
+        token_id: `jti`, or None.
+        token_key: What revocation knows it by: `jti:…`, else `sha256:…` of the signing input.
+        session_id: From the verifier's `session_claim`, or None.
+        client_id: `client_id`, `azp`, `appid` or `cid`, the first there is, or None.
+        expires_at: `exp`, in seconds since the epoch.
+        issued_at: `iat`, likewise, or None.
+        not_before: `nbf`, likewise, or None.
+    """
+
+    subject: str
+    issuer: str
+    scopes: frozenset[str]
+    token_id: str | None
+    token_key: str
+    session_id: str | None
+    client_id: str | None
+    expires_at: float
+    issued_at: float | None
+    not_before: float | None
+    _raw: dict[str, Any]
+    _frozen: FrozenDict | None = None
+
+    @property
+    def claims(self) -> Mapping[str, Any]:
+        """All claims, deeply immutable; frozen when first read."""
+        frozen = self._frozen
+        if frozen is None:  # two threads may both get here; they make equal values
+            frozen = freeze_json(self._raw)
+            object.__setattr__(self, "_frozen", frozen)
+        return frozen
+
+    def __repr__(self) -> str:
+        return f"VerifiedToken(subject={self.subject!r}, issuer={self.issuer!r}, token_key={self.token_key!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveToken:
+    """A verified token that nobody has taken back, as far as the configured store knows."""
+
+    token: VerifiedToken
+
+
+class AuthContext:
+    """Who is calling. Frozen; made once a request, before GraphQL runs.
+
+    This class itself is the caller of whom nothing is known (ANONYMOUS); one whom we know is an
+    AuthenticatedContext, which narrows the types below.
+
+    Attributes:
+        is_authenticated: Whether we know who is calling.
+        subject: Who: from the verifier's `subject_claim`.
+        issuer: Who says so: the token's `iss`.
+        client_id: Through which OAuth client, where the token tells.
+        session_id: In which session, where the token tells.
+        token_id: The token's `jti`, where it has one.
+        token_key: What `Revocations.revoke` knows the token by.
+        scopes: What the token may be used for.
+        claims: All of its claims, deeply immutable.
+        expires_at: When it ends, in seconds since the epoch.
+        user: What the application's `load_user` returned: its own object, not frozen by us.
+    """
+
+    __slots__ = ()
+
+    @property
+    def is_authenticated(self) -> bool:
+        return False
+
+    @property
+    def subject(self) -> str | None:
+        return None
+
+    @property
+    def issuer(self) -> str | None:
+        return None
+
+    @property
+    def client_id(self) -> str | None:
+        return None
+
+    @property
+    def session_id(self) -> str | None:
+        return None
+
+    @property
+    def token_id(self) -> str | None:
+        return None
+
+    @property
+    def token_key(self) -> str | None:
+        return None
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        return frozenset()
+
+    @property
+    def claims(self) -> Mapping[str, Any]:
+        return _NO_CLAIMS
+
+    @property
+    def expires_at(self) -> float | None:
+        return None
+
+    @property
+    def user(self) -> Any:
+        return None
+
+    def __copy__(self) -> AuthContext:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> AuthContext:
+        return self
+
+    def __repr__(self) -> str:
+        return "AuthContext(anonymous)"
+
+
+class AuthenticatedContext(AuthContext):
+    """A caller whom we know. Only the pipeline makes one, from an ActiveToken."""
+
+    __slots__ = ("_token", "_user")
+    _token: VerifiedToken
+    _user: Any
+
+    def __init__(self, active: ActiveToken, user: Any = None) -> None:
+        object.__setattr__(self, "_token", active.token)
+        object.__setattr__(self, "_user", user)
+
+    @property
+    def is_authenticated(self) -> bool:
+        return True
+
+    @property
+    def subject(self) -> str:
+        return self._token.subject
+
+    @property
+    def issuer(self) -> str:
+        return self._token.issuer
+
+    @property
+    def client_id(self) -> str | None:
+        return self._token.client_id
+
+    @property
+    def session_id(self) -> str | None:
+        return self._token.session_id
+
+    @property
+    def token_id(self) -> str | None:
+        return self._token.token_id
+
+    @property
+    def token_key(self) -> str:
+        return self._token.token_key
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        return self._token.scopes
+
+    @property
+    def claims(self) -> Mapping[str, Any]:
+        return self._token.claims
+
+    @property
+    def expires_at(self) -> float:
+        return self._token.expires_at
+
+    @property
+    def user(self) -> Any:
+        return self._user
+
+    def __setattr__(self, name: str, _value: object) -> NoReturn:
+        raise AttributeError(f"an AuthContext is frozen: {name!r} cannot be set")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"an AuthContext is frozen: {name!r} cannot be deleted")
+
+    def __reduce__(self) -> tuple[type[AuthenticatedContext], tuple[ActiveToken, Any]]:
+        return AuthenticatedContext, (ActiveToken(self._token), self._user)
+
+    def __repr__(self) -> str:
+        return f"AuthContext(subject={self.subject!r}, issuer={self.issuer!r}, scopes={sorted(self.scopes)!r})"
+
+
+_NO_CLAIMS = FrozenDict()
+ANONYMOUS = AuthContext()
+"""The caller of whom nothing is known, where a door lets such callers in."""
