@@ -1,0 +1,52 @@
+"""A bounded map that forgets what is not used, without locks, clocks or linked lists."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from .errors import ConfigurationError
+
+__all__ = ["GenerationalCache"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class GenerationalCache(Generic[K, V]):
+    """Two generations: what is read in the old one moves to the young one, and the old one is dropped whole.
+
+    An entry that is read at least once while `size / 2` others come in is never forgotten. Threads may
+    race; under the GIL the worst outcome is an entry forgotten early.
+
+    Args:
+        size: The most entries it holds; at least 2.
+    """
+
+    __slots__ = ("_half", "_old", "_young")
+
+    def __init__(self, size: int) -> None:
+        if isinstance(size, bool) or not isinstance(size, int) or size < 2:
+            raise ConfigurationError("a cache holds at least 2 entries")
+        self._half = size // 2
+        self._young: dict[K, V] = {}
+        self._old: dict[K, V] = {}
+
+    def get(self, key: K) -> V | None:
+        """The entry, or None."""
+        value = self._young.get(key)
+        if value is None:
+            value = self._old.get(key)
+            if value is not None:
+                self.put(key, value)
+        return value
+
+    def put(self, key: K, value: V) -> None:
+        """Keep an entry, forgetting the older half when the young one is full."""
+        young = self._young
+        young[key] = value
+        if len(young) >= self._half:
+            self._old = young
+            self._young = {}
+
+    def __len__(self) -> int:
+        return len(self._young.keys() | self._old.keys())

@@ -1,0 +1,253 @@
+"""The claims policy: what a signed token must say to be accepted. Pure; the time is a parameter.
+
+It runs after the signature check, always: a forged token never learns which claim was wrong. An error
+about a missing claim names, in the log, the option that would help.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from .errors import ClaimRejected, ConfigurationError, TokenExpired
+from .model import VerifiedToken, token_key
+
+__all__ = ["ClaimPath", "ClaimsPolicy", "Profile", "read_claim"]
+
+ClaimPath: TypeAlias = str | tuple[str, ...]
+"""A claim's name, or the way to a nested one: `("realm_access", "roles")`."""
+
+Profile: TypeAlias = Literal["access_token", "rfc9068"]
+
+MAX_LEEWAY = 60.0
+_LATEST = 253_402_300_799  # the last second of the year 9999: a date beyond it is a mistake, or an attack
+
+_TYPES: dict[Profile, frozenset[str | None]] = {
+    "access_token": frozenset({None, "jwt", "at+jwt"}),
+    "rfc9068": frozenset({"at+jwt"}),
+}
+_RFC9068_CLAIMS = ("iss", "exp", "aud", "sub", "client_id", "iat", "jti")  # section 2.2
+_OTHER_TOKENS = frozenset({"id", "refresh", "offline", "logout"})  # Keycloak's payload `typ`
+_CLIENT_CLAIMS = ("client_id", "azp", "appid", "cid")
+_MISSING = object()
+
+
+def read_claim(claims: Mapping[str, Any], path: ClaimPath) -> Any:
+    """The claim at a path, or None where it is absent, null, or its parent is no object."""
+    if isinstance(path, str):
+        return claims.get(path)
+    value: Any = claims
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimsPolicy:
+    """What is asked of a token's claims; `JWTVerifier` documents each field.
+
+    Raises:
+        ConfigurationError: A combination that would accept too much, or nothing.
+    """
+
+    issuers: frozenset[str] | None
+    audiences: frozenset[str] | None
+    client_ids: frozenset[str] | None = None
+    leeway: float = 5.0
+    max_age: float | None = None
+    required: tuple[str, ...] = ()
+    profile: Profile = "access_token"
+    subject_claim: ClaimPath = "sub"
+    scope_claims: tuple[ClaimPath, ...] = ("scope", "scp")
+    session_claim: ClaimPath = "sid"
+    token_id_claim: ClaimPath = "jti"
+
+    def __post_init__(self) -> None:
+        for name in ("issuers", "audiences", "client_ids"):
+            accepted = getattr(self, name)
+            if accepted is not None and (not accepted or not all(isinstance(v, str) and v for v in accepted)):
+                raise ConfigurationError(f"{name} must hold one or more non-empty strings")
+        if not _is_number(self.leeway) or not 0 <= self.leeway <= MAX_LEEWAY:
+            raise ConfigurationError(f"leeway must lie between 0 and {MAX_LEEWAY:.0f} seconds")
+        if self.max_age is not None and (not _is_number(self.max_age) or not self.max_age > 0):
+            raise ConfigurationError("max_age must be a positive number of seconds")
+        if self.profile not in _TYPES:
+            raise ConfigurationError(f"profile must be one of {sorted(_TYPES)}")
+        for path in (self.subject_claim, self.session_claim, self.token_id_claim, *self.scope_claims):
+            _check_path(path)
+
+    def accept(
+        self, claims: dict[str, Any], *, typ: str | None, now: float, digest: Callable[[], str]
+    ) -> VerifiedToken:
+        """Apply the whole policy to the claims of a token whose signature is good.
+
+        Args:
+            claims: The payload; the caller gives it up.
+            typ: The header's `typ`.
+            now: Seconds since the epoch.
+            digest: Gives the token's `token_key` where it has no token id.
+
+        Raises:
+            TokenExpired: It is past `exp`, or older than `max_age`.
+            ClaimRejected: Anything else.
+        """
+        self._check_kind(claims, typ)
+        self._check_required(claims)
+        issuer = self._check_issuer(claims)
+        client_id = self._check_audience(claims)
+        expires_at = _date(claims, "exp")
+        if expires_at is None:
+            raise ClaimRejected("exp", "missing: a token must end")
+        token_id = _text(claims, self.token_id_claim)
+        token = VerifiedToken(
+            subject=self._subject(claims),
+            issuer=issuer,
+            scopes=_scopes(claims, self.scope_claims),
+            token_id=token_id,
+            token_key=digest() if token_id is None else token_key(token_id),
+            session_id=_text(claims, self.session_claim),
+            client_id=client_id,
+            expires_at=expires_at,
+            issued_at=_date(claims, "iat"),
+            not_before=_date(claims, "nbf"),
+            _raw=claims,
+        )
+        self.check_time(token, now)
+        return token
+
+    def check_time(self, token: VerifiedToken, now: float) -> None:
+        """Whether the token is good at this moment (RFC 7519, sections 4.1.4 to 4.1.6).
+
+        Raises:
+            TokenExpired: `now` is at or past `exp`, or `iat` is longer ago than `max_age`, leeway granted.
+            ClaimRejected: `nbf` or `iat` lies in the future.
+        """
+        if now >= token.expires_at + self.leeway:
+            raise TokenExpired(f"exp was {now - token.expires_at:.0f} s ago")
+        if token.not_before is not None and token.not_before > now + self.leeway:
+            raise ClaimRejected("nbf", "in the future")
+        if token.issued_at is not None and token.issued_at > now + self.leeway:
+            raise ClaimRejected("iat", "in the future")
+        if self.max_age is not None:
+            if token.issued_at is None:
+                raise ClaimRejected("iat", "missing: max_age= asks for it")
+            if now >= token.issued_at + self.max_age + self.leeway:
+                raise TokenExpired("older than max_age")
+
+    def _check_kind(self, claims: Mapping[str, Any], typ: str | None) -> None:
+        """An access token, and no other kind (RFC 8725, section 3.11)."""
+        kind = None if typ is None else typ.lower().removeprefix("application/")
+        if kind not in _TYPES[self.profile]:
+            raise ClaimRejected("typ", f"header typ {typ!r:.40} is no access token's under {self.profile!r}")
+        use = claims.get("token_use", "access")
+        if use != "access":
+            raise ClaimRejected("token_use", "an access token says 'access'")
+        payload_typ = claims.get("typ", "")
+        if not isinstance(payload_typ, str) or payload_typ.lower() in _OTHER_TOKENS:
+            raise ClaimRejected("typ", f"the payload's typ {payload_typ!r:.40} is no access token's")
+        if "events" in claims:
+            raise ClaimRejected("events", "a security event or logout token")
+        if "cnf" in claims:
+            raise ClaimRejected("cnf", "bound to a key (RFC 9449, RFC 8705) and sent as Bearer")
+
+    def _check_required(self, claims: Mapping[str, Any]) -> None:
+        names = (*_RFC9068_CLAIMS, *self.required) if self.profile == "rfc9068" else self.required
+        for name in names:
+            if claims.get(name) is None:
+                raise ClaimRejected(name, "missing: required= or the profile asks for it")
+
+    def _check_issuer(self, claims: Mapping[str, Any]) -> str:
+        issuer = claims.get("iss", _MISSING)
+        if self.issuers is None:
+            return issuer if isinstance(issuer, str) else ""
+        if issuer is _MISSING:
+            raise ClaimRejected("iss", "missing: only insecure_any_issuer=True accepts such tokens")
+        if not isinstance(issuer, str) or issuer not in self.issuers:
+            raise ClaimRejected("iss", f"{issuer!r:.200} is not issuer=")
+        return issuer
+
+    def _check_audience(self, claims: Mapping[str, Any]) -> str | None:
+        stated = _stated_clients(claims)
+        client_id = next(iter(stated.values()), None)
+        audience = _strings(claims, "aud", lambda text: (text,))
+        if self.audiences is not None and audience is not None:
+            if self.audiences.isdisjoint(audience):
+                raise ClaimRejected("aud", f"none of {list(audience)!r:.200} is audience=")
+        elif self.audiences is not None and self.client_ids is None:
+            raise ClaimRejected("aud", "missing: an issuer that sends none (Cognito) needs client_ids=")
+        elif self.client_ids is not None and audience is not None:
+            raise ClaimRejected("aud", "present: client_ids= alone is for tokens without one, set audience=")
+        if self.client_ids is not None and (
+            not stated or not all(client in self.client_ids for client in stated.values())
+        ):
+            raise ClaimRejected(next(iter(stated), "client_id"), "not one of client_ids=")
+        return client_id
+
+    def _subject(self, claims: Mapping[str, Any]) -> str:
+        subject = _text(claims, self.subject_claim)
+        if subject is None:
+            raise ClaimRejected(_name(self.subject_claim), "missing: set subject_claim= to the one that says who")
+        return subject
+
+
+def _stated_clients(claims: Mapping[str, Any]) -> dict[str, str]:
+    """Every claim that names the client, by RFC 9068, OpenID Connect, Entra v1 and Okta."""
+    found = ((name, _text(claims, name)) for name in _CLIENT_CLAIMS)
+    return {name: client for name, client in found if client is not None}
+
+
+def _text(claims: Mapping[str, Any], path: ClaimPath) -> str | None:
+    """A claim that identifies something: a non-empty string that any log or database can hold."""
+    value = read_claim(claims, path)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value or "\x00" in value:
+        raise ClaimRejected(_name(path), "not a non-empty string without NUL")
+    return value  # without lone surrogates: the parser lets none pass
+
+
+def _date(claims: Mapping[str, Any], name: str) -> float | None:
+    """A NumericDate (RFC 7519, section 2): a JSON number, compared exactly, fractions included."""
+    if name not in claims:
+        return None
+    value = claims[name]
+    if not _is_number(value) or not 0 <= value <= _LATEST:
+        raise ClaimRejected(name, "not a date: a number of seconds since the epoch")
+    date: float = value  # an int or a float; comparing the two is exact
+    return date
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _strings(
+    claims: Mapping[str, Any], path: ClaimPath, split: Callable[[str], Iterable[str]]
+) -> tuple[str, ...] | None:
+    """A string or an array of strings, or None where there is none; a mixed array is refused whole."""
+    value = read_claim(claims, path)
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return tuple(split(value))
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    raise ClaimRejected(_name(path), "neither a string nor an array of strings")
+
+
+def _scopes(claims: Mapping[str, Any], paths: tuple[ClaimPath, ...]) -> frozenset[str]:
+    """Scope values, united. A string is a list by spaces (RFC 6749, section 3.3); an item never is."""
+    found = (_strings(claims, path, lambda text: text.split(" ")) for path in paths)
+    return frozenset(scope for scopes in found if scopes for scope in scopes if scope)
+
+
+def _name(path: ClaimPath) -> str:
+    return path if isinstance(path, str) else ".".join(path)
+
+
+def _check_path(path: ClaimPath) -> None:
+    names = (path,) if isinstance(path, str) else path
+    if not isinstance(names, tuple) or not names or not all(isinstance(name, str) and name for name in names):
+        raise ConfigurationError(f"a claim is named by a string or a tuple of strings, not {path!r}")
