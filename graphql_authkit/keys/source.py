@@ -1,0 +1,117 @@
+"""The protocol of key sources and the immutable set they hold; no I/O, no parsing of keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import Future
+from typing import Protocol, runtime_checkable
+
+from .._jws import Header, VerificationKey
+from ..errors import UnknownKey
+
+__all__ = ["KeySet", "KeySource", "StaticSource"]
+
+
+class KeySet:
+    """Verification keys, unchangeable; a refresh makes a new set.
+
+    Args:
+        keys: Already parsed and measured.
+    """
+
+    __slots__ = ("_by_kid", "keys")
+
+    def __init__(self, keys: Iterable[VerificationKey]) -> None:
+        self.keys = tuple(keys)
+        by_kid: dict[str | None, tuple[VerificationKey, ...]] = {}
+        for key in self.keys:
+            by_kid[key.kid] = (*by_kid.get(key.kid, ()), key)
+        self._by_kid = by_kid
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def select(self, header: Header, algorithms: frozenset[str] | None) -> VerificationKey | None:
+        """The one key that the header means. Signatures are never tried to find it.
+
+        Args:
+            header: Its `kid` picks the key, its `alg` must be the key's own. A set of one key that has
+                no `kid` serves every `kid`.
+            algorithms: Those configured; None leaves only keys that state their own.
+
+        Returns:
+            The key, or None where the `kid` is not in the set: a refresh may bring it.
+
+        Raises:
+            UnknownKey: The key does not serve the algorithm, or more than one fits.
+        """
+        named = self._named(header.kid)
+        if named is None:
+            return None
+        algorithm = header.algorithm
+        if algorithms is not None and algorithm.name not in algorithms:
+            raise UnknownKey(f"alg {algorithm.name} is not in algorithms=")
+        fitting = [
+            key
+            for key in named
+            if key.serves(algorithm) and (key.alg is not None or (algorithms and algorithm.name in algorithms))
+        ]
+        if len(fitting) == 1:
+            return fitting[0]
+        if fitting:
+            raise UnknownKey(f"{len(fitting)} keys fit kid {header.kid!r:.80} and alg {algorithm.name}")
+        if algorithms is None and any(key.alg is None and key.serves(algorithm) for key in named):
+            raise UnknownKey(f"the key states no alg of its own: set algorithms=[{algorithm.name!r}]")
+        raise UnknownKey(f"no key with kid {header.kid!r:.80} serves {algorithm.name}")
+
+    def _named(self, kid: str | None) -> tuple[VerificationKey, ...] | None:
+        if kid is None or (len(self.keys) == 1 and self.keys[0].kid is None):
+            return self.keys
+        return self._by_kid.get(kid)
+
+
+@runtime_checkable
+class KeySource(Protocol):
+    """Where a verifier's keys come from. Both methods answer at once; neither may wait.
+
+    Attributes:
+        timeout: How long a caller waits for a refresh, in seconds.
+    """
+
+    timeout: float
+
+    def key_set(self) -> KeySet | None:
+        """The keys as known now, or None where there are none, or they are too old to use."""
+        ...  # pragma: no cover
+
+    def refresh(self, unknown_kid: str | None = None) -> Future[KeySet] | None:
+        """Start fetching, or join the fetch under way.
+
+        Args:
+            unknown_kid: The `kid` that the present set lacks; None where there is no present set.
+
+        Returns:
+            A future that is marked running and ends in a set or KeysUnavailable; None where nothing
+            is to be gained, since the keys never change or were asked for too recently.
+
+        Raises:
+            KeysUnavailable: There is no set and it is too early to try again.
+        """
+        ...  # pragma: no cover
+
+
+class StaticSource:
+    """A source whose keys never change."""
+
+    timeout = 0.0
+
+    def __init__(self, keys: Iterable[VerificationKey]) -> None:
+        self._set = KeySet(keys)
+
+    def key_set(self) -> KeySet:
+        """The keys."""
+        return self._set
+
+    def refresh(self, unknown_kid: str | None = None) -> Future[KeySet] | None:
+        """Nothing to fetch: None."""
+        return None

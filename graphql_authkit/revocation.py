@@ -1,0 +1,367 @@
+"""Taking tokens back: the store protocol, the one rule that decides, and Revocations. Stores live above.
+
+A store is dumb: it keeps rules by key and answers which hold. Whether they concern a token is decided
+here, in `judge`, once for every store.
+
+- A token's own rule is final. It is known by (issuer, jti), or by the digest of its signing input;
+  never by its text or its signature, which can be rewritten.
+- A not-before rule covers a session, subject, client, issuer or everything, and refuses what was issued
+  at or before it. The strictest wins. `iat` has a grain of one second, and so has the rule: what was
+  issued within the second of the rule is refused, for it may have been before.
+- A token without `iat` is refused by any rule that covers it: it may be as old as you like.
+- A rule lives until the last token that it concerns has expired, the largest leeway included.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol, TypeAlias
+
+from ._flow import Port, arun, call, run
+from .claims import MAX_LEEWAY
+from .errors import AuthError, ClaimRejected, ConfigurationError, StoreUnavailable, TokenRevoked
+from .events import Listener, RevocationRecorded, emit, log_event
+from .model import ActiveToken, AuthContext, VerifiedToken, token_key
+
+__all__ = [
+    "ACTIVE",
+    "Revocable",
+    "RevocationKey",
+    "RevocationStore",
+    "Revocations",
+    "Rule",
+    "Scope",
+    "Verdict",
+    "judge",
+    "keys_of",
+]
+
+Scope: TypeAlias = Literal["token", "session", "subject", "client", "issuer", "all"]
+
+
+class RevocationKey(NamedTuple):
+    """What a rule is about: `value` is a token key, a session id, a subject or a client id."""
+
+    scope: Scope
+    issuer: str = ""
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One revocation, as a store keeps it.
+
+    Args:
+        key: What it is about. A store keeps one rule for each key: the later `not_before`, the later
+            `expires_at`.
+        not_before: Tokens issued at or before this whole second are refused; None refuses the token
+            itself, whenever it was issued.
+        expires_at: Seconds since the epoch; from then on a store may forget it.
+    """
+
+    key: RevocationKey
+    not_before: float | None
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A store's answer: which rule refuses the token, if any.
+
+    Args:
+        revoked_by: The strictest rule that refuses it, or None.
+        not_before: The latest not-before that covers it, whether or not it is refused.
+    """
+
+    revoked_by: Rule | None = None
+    not_before: float | None = None
+
+
+ACTIVE = Verdict()
+
+
+class Revocable(Protocol):
+    """What of a token decides whether a rule covers it. A VerifiedToken has it all."""
+
+    @property
+    def issuer(self) -> str: ...
+    @property
+    def token_key(self) -> str: ...
+    @property
+    def session_id(self) -> str | None: ...
+    @property
+    def subject(self) -> str: ...
+    @property
+    def client_id(self) -> str | None: ...
+    @property
+    def issued_at(self) -> float | None: ...
+
+
+def keys_of(token: Revocable) -> list[RevocationKey]:
+    """Every key whose rule would cover the token, the most particular first."""
+    issuer = token.issuer
+    keys = [RevocationKey("token", issuer, token.token_key)]
+    if token.session_id is not None:
+        keys.append(RevocationKey("session", issuer, token.session_id))
+    keys.append(RevocationKey("subject", issuer, token.subject))
+    if token.client_id is not None:
+        keys.append(RevocationKey("client", issuer, token.client_id))
+    keys.append(RevocationKey("issuer", issuer))
+    keys.append(RevocationKey("all"))
+    return keys
+
+
+def judge(token: Revocable, rules: Iterable[Rule]) -> Verdict:
+    """Decide by the rules that a store found under `keys_of(token)`.
+
+    Returns:
+        The verdict; the maximum over all not-before rules counts, never the first one found.
+    """
+    strictest: Rule | None = None
+    for rule in rules:
+        if rule.not_before is None:
+            return Verdict(revoked_by=rule)
+        if strictest is None or rule.not_before > (strictest.not_before or 0.0):
+            strictest = rule
+    if strictest is None or strictest.not_before is None:
+        return ACTIVE
+    issued_at = token.issued_at
+    refused = issued_at is None or math.floor(issued_at) <= strictest.not_before
+    return Verdict(revoked_by=strictest if refused else None, not_before=strictest.not_before)
+
+
+class RevocationStore(Protocol):
+    """Where rules are kept. `record` and `check` may be sync or async; each store is one or the other.
+
+    A store that fails raises: whatever it raises becomes StoreUnavailable, never "not revoked".
+    """
+
+    def record(self, rule: Rule, now: float) -> Awaitable[None] | None:
+        """Keep a rule; return once it is as durable as the store makes things.
+
+        Args:
+            rule: Merged with an older one of its key: the stricter `not_before`, the later `expires_at`.
+            now: Seconds since the epoch; rules that expired by then may go.
+        """
+        ...  # pragma: no cover
+
+    def check(self, token: Revocable, now: float) -> Verdict | Awaitable[Verdict]:
+        """`judge` the token by the rules kept that have not expired. It may wait."""
+        ...  # pragma: no cover
+
+    def local_check(self, token: Revocable, now: float) -> Verdict | None:
+        """The same at once, without any waiting; None where only `check` can say."""
+        ...  # pragma: no cover
+
+
+class Revocations:
+    """The one list of what was taken back, and the verbs that write to it.
+
+    Every verb has an a-twin for asyncio. An identifier that is None or "" raises ValueError: it would
+    take back nothing, or everything.
+
+    Args:
+        store: MemoryRevocationStore, or any RevocationStore.
+        max_token_lifetime: Seconds; how long not-before rules are kept, and so the longest life that a
+            token may have here. One that lives longer is refused: a rule could be forgotten before it.
+        clock: Seconds since the epoch.
+        on_event: Told of each revocation; logs by default.
+
+    Raises:
+        ConfigurationError: Not a store, or no sensible lifetime.
+    """
+
+    def __init__(
+        self,
+        store: RevocationStore,
+        *,
+        max_token_lifetime: float = 7 * 86_400.0,
+        clock: Callable[[], float] = time.time,
+        on_event: Listener = log_event,
+    ) -> None:
+        missing = [name for name in ("record", "check", "local_check") if not callable(getattr(store, name, None))]
+        if missing:
+            raise ConfigurationError(f"{type(store).__name__} is no RevocationStore: it lacks {missing}")
+        if not 0 < max_token_lifetime < math.inf:
+            raise ConfigurationError("max_token_lifetime must be a positive number of seconds")
+        self._store = store
+        self._record_port: Port[..., None] = Port(store.record)
+        self._check_port: Port[..., Verdict] = Port(store.check)
+        self._max_lifetime = max_token_lifetime
+        self._clock = clock
+        self._on_event = on_event
+
+    @property
+    def is_async_only(self) -> bool:
+        """Whether the store is known to be asynchronous, so that only the a-verbs can use it."""
+        return self._check_port.is_async
+
+    # ------------------------------------------------------------------------------ taking back
+
+    def revoke(self, token: VerifiedToken | AuthContext) -> None:
+        """Take back this one token.
+
+        Raises:
+            ValueError: An anonymous context.
+            StoreUnavailable: It could not be recorded.
+        """
+        run(self._record(self._token_rule(token)), "revoke")
+
+    async def arevoke(self, token: VerifiedToken | AuthContext) -> None:
+        """`revoke` on asyncio."""
+        await arun(self._record(self._token_rule(token)))
+
+    def revoke_token(self, issuer: str, token_id: str, *, expires_at: float) -> None:
+        """Take back the one token with this `jti`.
+
+        Args:
+            issuer: Its `iss`.
+            token_id: Its `jti`.
+            expires_at: Its `exp`, in seconds since the epoch.
+
+        Raises:
+            ValueError: An empty identifier, or no date.
+            StoreUnavailable: It could not be recorded.
+        """
+        run(self._record(_jti_rule(issuer, token_id, expires_at)), "revoke_token")
+
+    async def arevoke_token(self, issuer: str, token_id: str, *, expires_at: float) -> None:
+        """`revoke_token` on asyncio."""
+        await arun(self._record(_jti_rule(issuer, token_id, expires_at)))
+
+    def revoke_session(self, issuer: str, session_id: str, before: float | None = None) -> None:
+        """Take back every token issued in a session at or before now, or `before` (seconds since the epoch).
+
+        Raises:
+            ValueError: An empty identifier, or `before` in the future.
+            StoreUnavailable: It could not be recorded.
+        """
+        run(self._record(self._before("session", issuer, session_id, before)), "revoke_session")
+
+    async def arevoke_session(self, issuer: str, session_id: str, before: float | None = None) -> None:
+        """`revoke_session` on asyncio."""
+        await arun(self._record(self._before("session", issuer, session_id, before)))
+
+    def revoke_subject(self, issuer: str, subject: str, before: float | None = None) -> None:
+        """Take back every token issued to a subject at or before now, or `before`; raises as `revoke_session`."""
+        run(self._record(self._before("subject", issuer, subject, before)), "revoke_subject")
+
+    async def arevoke_subject(self, issuer: str, subject: str, before: float | None = None) -> None:
+        """`revoke_subject` on asyncio."""
+        await arun(self._record(self._before("subject", issuer, subject, before)))
+
+    def revoke_client(self, issuer: str, client_id: str, before: float | None = None) -> None:
+        """Take back every token issued to a client at or before now, or `before`; raises as `revoke_session`."""
+        run(self._record(self._before("client", issuer, client_id, before)), "revoke_client")
+
+    async def arevoke_client(self, issuer: str, client_id: str, before: float | None = None) -> None:
+        """`revoke_client` on asyncio."""
+        await arun(self._record(self._before("client", issuer, client_id, before)))
+
+    def revoke_issuer(self, issuer: str, before: float | None = None) -> None:
+        """Take back every token of an issuer issued at or before now, or `before`; raises as `revoke_session`."""
+        run(self._record(self._before("issuer", issuer, None, before)), "revoke_issuer")
+
+    async def arevoke_issuer(self, issuer: str, before: float | None = None) -> None:
+        """`revoke_issuer` on asyncio."""
+        await arun(self._record(self._before("issuer", issuer, None, before)))
+
+    def revoke_all(self, before: float | None = None) -> None:
+        """Take back every token of every issuer issued at or before now, or `before`; raises as `revoke_session`."""
+        run(self._record(self._before("all", None, None, before)), "revoke_all")
+
+    async def arevoke_all(self, before: float | None = None) -> None:
+        """`revoke_all` on asyncio."""
+        await arun(self._record(self._before("all", None, None, before)))
+
+    # --------------------------------------------------------------------------------- checking
+
+    def check(self, token: VerifiedToken) -> ActiveToken:
+        """Whether nobody took the token back.
+
+        Raises:
+            TokenRevoked: Somebody did.
+            ClaimRejected: It lives longer than `max_token_lifetime`.
+            StoreUnavailable: The store cannot say.
+        """
+        return run(self._active(token), "check")
+
+    async def acheck(self, token: VerifiedToken) -> ActiveToken:
+        """`check` on asyncio."""
+        return await arun(self._active(token))
+
+    async def _active(self, token: VerifiedToken) -> ActiveToken:
+        now = self._clock()
+        born = now if token.issued_at is None else token.issued_at
+        if token.expires_at - born > self._max_lifetime + MAX_LEEWAY:
+            raise ClaimRejected("exp", "the token lives longer than max_token_lifetime=, which revocations outlive")
+        rule = (await self._verdict(token, now)).revoked_by
+        if rule is not None:
+            raise TokenRevoked(f"by {rule.key.scope}, issued at {token.issued_at}, not before {rule.not_before}")
+        return ActiveToken(token)
+
+    async def _not_before(self, token: Revocable, now: float) -> float | None:
+        """The latest not-before that covers a token about to be issued."""
+        return (await self._verdict(token, now)).not_before
+
+    async def _verdict(self, token: Revocable, now: float) -> Verdict:
+        try:
+            verdict = self._store.local_check(token, now)
+            if verdict is None:
+                verdict = await call(self._check_port, token, now)
+        except (AuthError, ConfigurationError):
+            raise
+        except Exception as error:
+            raise StoreUnavailable(f"{type(self._store).__name__}: {type(error).__name__}") from error
+        if not isinstance(verdict, Verdict):
+            raise StoreUnavailable(f"{type(self._store).__name__} answered a {type(verdict).__name__}")
+        return verdict
+
+    async def _record(self, rule: Rule) -> None:
+        try:
+            await call(self._record_port, rule, self._clock())
+        except (AuthError, ConfigurationError):
+            raise
+        except Exception as error:
+            raise StoreUnavailable(f"{type(self._store).__name__}: {type(error).__name__}") from error
+        key = rule.key
+        emit(self._on_event, RevocationRecorded(key.scope, key.issuer, key.value, rule.not_before))
+
+    def _token_rule(self, token: VerifiedToken | AuthContext) -> Rule:
+        if token.issuer is None or token.token_key is None or token.expires_at is None:
+            raise ValueError("an anonymous context has no token to revoke")
+        key = RevocationKey("token", token.issuer, token.token_key)
+        return Rule(key, None, token.expires_at + MAX_LEEWAY)
+
+    def _before(self, scope: Scope, issuer: str | None, value: str | None, before: float | None) -> Rule:
+        now = self._clock()
+        if before is None:
+            before = now
+        if not _is_date(before) or before > now + MAX_LEEWAY:
+            raise ValueError("before is in seconds since the epoch, and not in the future")
+        key = RevocationKey(
+            scope,
+            "" if scope == "all" else _identifier("issuer", issuer),
+            "" if scope in ("all", "issuer") else _identifier(scope, value),
+        )
+        return Rule(key, float(math.floor(before)), max(before, now) + self._max_lifetime + 2 * MAX_LEEWAY)
+
+
+def _jti_rule(issuer: str, token_id: str, expires_at: float) -> Rule:
+    if not _is_date(expires_at):
+        raise ValueError("expires_at is in seconds since the epoch")
+    key = RevocationKey("token", _identifier("issuer", issuer), token_key(_identifier("token_id", token_id)))
+    return Rule(key, None, expires_at + MAX_LEEWAY)
+
+
+def _identifier(name: str, value: str | None) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{name} must be a non-empty string")
+    return value
+
+
+def _is_date(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0

@@ -1,0 +1,387 @@
+"""Verifiers: from a token's text to a VerifiedToken, or an AuthError. No header, no user, no revocation.
+
+The order never changes: parse, find the key, check the signature, and only then read the claims.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import NamedTuple, Protocol, TypedDict, runtime_checkable
+
+from typing_extensions import Unpack
+
+from ._cache import GenerationalCache
+from ._flow import arun, run, wait
+from ._http import Fetcher
+from ._jws import (
+    ALGORITHMS,
+    Header,
+    VerificationKey,
+    check_signature,
+    parse,
+    parse_object,
+    signing_input_digest,
+)
+from .claims import ClaimPath, ClaimsPolicy, Profile
+from .errors import AuthError, ConfigurationError, KeysUnavailable, UnknownKey
+from .events import Listener, log_event
+from .keys import KeySet, KeySource, RemoteJWKS
+from .keys.discovery import tenant_issuers
+from .model import VerifiedToken
+
+__all__ = ["ByIssuer", "JWTVerifier", "Verifier", "VerifierOptions"]
+
+DEFAULT_CACHE_SIZE = 4096
+MINIMUM_TOKEN_BYTES = 64
+
+_log = logging.getLogger("graphql_authkit")
+_warned: set[str] = set()
+
+
+@runtime_checkable
+class Verifier(Protocol):
+    """Whatever turns a token's text into a VerifiedToken."""
+
+    def verify(self, token: str) -> VerifiedToken:
+        """Verify, blocking where it must wait.
+
+        Raises:
+            AuthError: The token is refused, or nobody can say now.
+        """
+        ...  # pragma: no cover
+
+    async def averify(self, token: str) -> VerifiedToken:
+        """Verify on asyncio; raises as `verify`."""
+        ...  # pragma: no cover
+
+
+class VerifierOptions(TypedDict, total=False):
+    """The arguments that `JWTVerifier` and `JWTVerifier.from_issuer` share; JWTVerifier documents them."""
+
+    audience: str | Iterable[str] | None
+    client_ids: Iterable[str] | None
+    insecure_any_audience: bool
+    algorithms: Iterable[str] | None
+    leeway: float
+    max_age: float | None
+    required: Iterable[str]
+    profile: Profile
+    subject_claim: ClaimPath
+    scope_claims: Iterable[ClaimPath]
+    session_claim: ClaimPath
+    token_id_claim: ClaimPath
+    max_token_bytes: int
+    cache: bool | int | None
+    clock: Callable[[], float]
+
+
+class _Cached(NamedTuple):
+    token: VerifiedToken
+    keys: KeySet
+
+
+class JWTVerifier:
+    """Verifies JWT access tokens of one issuer (RFC 7519; RFC 8725; RFC 9068).
+
+    Args:
+        keys: A SecretKey, PublicKey, JWKS, RemoteJWKS, or any KeySource.
+        issuer: What `iss` must be, exactly; several where one key set serves several. Required, or
+            `insecure_any_issuer`.
+        audience: What `aud` must name, one or more of them; one in common is enough. Required, or
+            `client_ids`, or `insecure_any_audience`.
+        client_ids: What `client_id`, `azp`, `appid` or `cid` must be, each that is present. Alone it is
+            for tokens without `aud` (Cognito's), and one that has it is refused.
+        insecure_any_issuer: Accept any `iss`, or none.
+        insecure_any_audience: Accept tokens meant for anybody.
+        algorithms: Those accepted. Optional where every key states its own.
+        leeway: Seconds that clocks may differ, at most 60.
+        max_age: Seconds after `iat` beyond which a token is too old, whatever its `exp`.
+        required: Claims that must be present and not null.
+        profile: "rfc9068" asks for all of that profile: `typ` at+jwt, and its seven claims.
+        subject_claim: The claim that says who. A tuple names a nested one.
+        scope_claims: The claims that hold scopes, each a string of them or an array of strings.
+        session_claim: The claim that names the session.
+        token_id_claim: The claim that names the token.
+        max_token_bytes: The longest token that is looked at.
+        cache: How many verified tokens to remember, True for 4096, None or False for none. Time claims
+            are checked again on every hit; a new key set empties it.
+        clock: Seconds since the epoch.
+
+    Raises:
+        ConfigurationError: A rule is missing, contradicts another, or no key could ever satisfy it.
+    """
+
+    def __init__(
+        self,
+        *,
+        keys: KeySource,
+        issuer: str | Iterable[str] | None = None,
+        audience: str | Iterable[str] | None = None,
+        client_ids: Iterable[str] | None = None,
+        insecure_any_issuer: bool = False,
+        insecure_any_audience: bool = False,
+        algorithms: Iterable[str] | None = None,
+        leeway: float = 5.0,
+        max_age: float | None = None,
+        required: Iterable[str] = (),
+        profile: Profile = "access_token",
+        subject_claim: ClaimPath = "sub",
+        scope_claims: Iterable[ClaimPath] = ("scope", "scp"),
+        session_claim: ClaimPath = "sid",
+        token_id_claim: ClaimPath = "jti",
+        max_token_bytes: int = 16_384,
+        cache: bool | int | None = True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if (issuer is None) != insecure_any_issuer:
+            raise ConfigurationError("issuer= is required, or insecure_any_issuer=True, and not both")
+        if (audience is None and client_ids is None) != insecure_any_audience:
+            raise ConfigurationError(
+                "audience= is required (client_ids= where tokens have none), or insecure_any_audience=True, not both"
+            )
+        if isinstance(max_token_bytes, bool) or max_token_bytes < MINIMUM_TOKEN_BYTES:
+            raise ConfigurationError(f"max_token_bytes must be at least {MINIMUM_TOKEN_BYTES}")
+        _warn_of_danger(insecure_any_issuer=insecure_any_issuer, insecure_any_audience=insecure_any_audience)
+        self.policy = ClaimsPolicy(
+            issuers=_strings("issuer", issuer),
+            audiences=_strings("audience", audience),
+            client_ids=_strings("client_ids", client_ids),
+            leeway=leeway,
+            max_age=max_age,
+            required=tuple(sorted(_strings("required", required) or ())),
+            profile=profile,
+            subject_claim=subject_claim,
+            scope_claims=_paths(scope_claims),
+            session_claim=session_claim,
+            token_id_claim=token_id_claim,
+        )
+        self._keys = keys
+        self._algorithms = _check_algorithms(algorithms, keys)
+        self._max_token_bytes = max_token_bytes
+        self._clock = clock
+        size = DEFAULT_CACHE_SIZE if cache is True else (cache or 0)
+        self._cache: GenerationalCache[bytes, _Cached] | None = GenerationalCache(size) if size else None
+
+    @classmethod
+    def from_issuer(
+        cls,
+        issuer: str,
+        *,
+        tenants: Sequence[str] = (),
+        timeout: float = 5.0,
+        ttl: float = 300.0,
+        cooldown: float = 30.0,
+        headers: Mapping[str, str] | None = None,
+        fetcher: Fetcher | None = None,
+        insecure_allow_http: bool = False,
+        on_event: Listener = log_event,
+        **options: Unpack[VerifierOptions],
+    ) -> JWTVerifier:
+        """A verifier for an issuer that publishes its metadata (OpenID Connect Discovery; RFC 8414).
+
+        No I/O happens before the first use or `warm()`.
+
+        Args:
+            issuer: Exactly as the tokens' `iss` has it, trailing slash included.
+            tenants: Whose tokens Entra's shared issuer (`…/common/v2.0`) stands for.
+            timeout: Seconds; this and the next five go to `RemoteJWKS.from_issuer`.
+
+        Raises:
+            ConfigurationError: As JWTVerifier and RemoteJWKS.
+        """
+        keys = RemoteJWKS.from_issuer(
+            issuer,
+            tenants=tenants,
+            timeout=timeout,
+            ttl=ttl,
+            cooldown=cooldown,
+            headers=headers,
+            fetcher=fetcher,
+            insecure_allow_http=insecure_allow_http,
+            on_event=on_event,
+        )
+        return cls(keys=keys, issuer=tenant_issuers(issuer, tenants), **options)
+
+    def verify(self, token: str) -> VerifiedToken:
+        """Verify a token, blocking while keys must be fetched.
+
+        Raises:
+            InvalidToken: It is refused; the subclass says why.
+            KeysUnavailable: The issuer's keys cannot be had.
+        """
+        known = self._remembered(token)
+        return run(self._verify(token), "verify") if known is None else known
+
+    async def averify(self, token: str) -> VerifiedToken:
+        """Verify a token on asyncio; raises as `verify`."""
+        known = self._remembered(token)
+        return await arun(self._verify(token)) if known is None else known
+
+    def warm(self) -> None:
+        """Fetch the keys now, for instance at start-up, so that no request waits for them.
+
+        Raises:
+            KeysUnavailable: They cannot be had.
+        """
+        run(self._key_set(), "warm")
+
+    async def awarm(self) -> None:
+        """Fetch the keys now, on asyncio; raises as `warm`."""
+        await arun(self._key_set())
+
+    async def _verify(self, token: str) -> VerifiedToken:
+        parsed = parse(token, max_bytes=self._max_token_bytes)
+        keys, key = await self._find_key(parsed.header)
+        check_signature(parsed, key)
+        claims = parse_object(parsed.payload, "payload")
+        verified = self.policy.accept(
+            claims, typ=parsed.header.typ, now=self._clock(), digest=lambda: signing_input_digest(parsed)
+        )
+        if self._cache is not None:
+            self._cache.put(_digest(token), _Cached(verified, keys))
+        return verified
+
+    def _remembered(self, token: str) -> VerifiedToken | None:
+        """A token verified before, by this verifier, with the key set of now, and still in time."""
+        if self._cache is None or not isinstance(token, str) or len(token) > self._max_token_bytes:
+            return None
+        entry = self._cache.get(_digest(token))
+        if entry is None or entry.keys is not self._keys.key_set():
+            return None
+        self.policy.check_time(entry.token, self._clock())
+        return entry.token
+
+    async def _find_key(self, header: Header) -> tuple[KeySet, VerificationKey]:
+        if self._algorithms is not None and header.algorithm.name not in self._algorithms:
+            raise UnknownKey(f"alg {header.algorithm.name} is not in algorithms=")
+        keys = await self._key_set()
+        key = keys.select(header, self._algorithms)
+        if key is None:
+            flight = self._keys.refresh(header.kid)
+            if flight is not None:
+                keys = await self._arrival(flight)
+                key = keys.select(header, self._algorithms)
+        if key is None:
+            raise UnknownKey(f"no key with kid {header.kid!r:.80}")
+        return keys, key
+
+    async def _key_set(self) -> KeySet:
+        keys = self._keys.key_set()
+        if keys is not None:
+            return keys
+        flight = self._keys.refresh()
+        if flight is None:
+            raise KeysUnavailable("the key source has no keys and fetches none")
+        return await self._arrival(flight)
+
+    async def _arrival(self, flight: Future[KeySet]) -> KeySet:
+        try:
+            return await wait(flight, self._keys.timeout)
+        except TimeoutError:
+            raise KeysUnavailable(f"no keys within {self._keys.timeout:g} s") from None
+        except AuthError as error:  # the flight's own error object is everyone's: raise one of our own
+            raise KeysUnavailable(error.detail) from None
+
+
+class ByIssuer:
+    """Picks the verifier by the token's `iss`, which decides nothing else before it is verified.
+
+    Args:
+        verifiers: Each with its own keys, audience and algorithms; no two with one issuer.
+
+    Raises:
+        ConfigurationError: None given, one without an issuer, or two with the same.
+    """
+
+    def __init__(self, verifiers: Iterable[JWTVerifier]) -> None:
+        self._by_issuer: dict[str, JWTVerifier] = {}
+        for verifier in verifiers:
+            if not isinstance(verifier, JWTVerifier) or verifier.policy.issuers is None:
+                raise ConfigurationError("ByIssuer takes JWTVerifiers that have an issuer")
+            for issuer in verifier.policy.issuers:
+                if issuer in self._by_issuer:
+                    raise ConfigurationError(f"two verifiers for issuer {issuer!r}")
+                self._by_issuer[issuer] = verifier
+        if not self._by_issuer:
+            raise ConfigurationError("ByIssuer needs at least one verifier")
+        self._max_token_bytes = max(v._max_token_bytes for v in self._by_issuer.values())
+
+    def verify(self, token: str) -> VerifiedToken:
+        """Verify with the issuer's own verifier; raises as JWTVerifier.verify, UnknownKey for no such issuer."""
+        return self._choose(token).verify(token)
+
+    async def averify(self, token: str) -> VerifiedToken:
+        """Verify on asyncio; raises as `verify`."""
+        return await self._choose(token).averify(token)
+
+    def _choose(self, token: str) -> JWTVerifier:
+        parsed = parse(token, max_bytes=self._max_token_bytes)
+        issuer = parse_object(parsed.payload, "payload").get("iss")
+        verifier = self._by_issuer.get(issuer) if isinstance(issuer, str) else None
+        if verifier is None:
+            raise UnknownKey(f"no verifier for issuer {issuer!r:.200}")
+        return verifier
+
+
+def _digest(token: str) -> bytes:
+    """The cache keeps no token. Two spellings cannot meet: the parser accepts one of each token."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def _strings(name: str, value: str | Iterable[str] | None) -> frozenset[str] | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        if name in ("issuer", "audience"):
+            return frozenset({value})
+        raise ConfigurationError(f"{name} is a list of strings, not one string")
+    return frozenset(value)
+
+
+def _paths(value: Iterable[ClaimPath]) -> tuple[ClaimPath, ...]:
+    if isinstance(value, str):
+        raise ConfigurationError("scope_claims is a list of claims, not one string")
+    return tuple(value)
+
+
+def _check_algorithms(algorithms: Iterable[str] | None, keys: KeySource) -> frozenset[str] | None:
+    """What may be accepted, checked against what keys are known now (RFC 8725, section 3.1)."""
+    if not isinstance(keys, KeySource):
+        raise ConfigurationError(f"keys must be a KeySource such as RemoteJWKS, not {type(keys).__name__}")
+    accepted = _strings("algorithms", algorithms)
+    if accepted is not None:
+        unknown = sorted(str(name) for name in accepted if name not in ALGORITHMS)
+        if not accepted or unknown:
+            raise ConfigurationError(f"algorithms must be of {sorted(ALGORITHMS)}, not {unknown}")
+        if len({ALGORITHMS[name].kty == "oct" for name in accepted}) > 1:
+            raise ConfigurationError("HS and asymmetric algorithms together would let a public key be a secret")
+    if isinstance(keys, RemoteJWKS):
+        if accepted is not None and any(ALGORITHMS[name].kty == "oct" for name in accepted):
+            raise ConfigurationError("a key set that anyone can fetch holds no secret: HS algorithms need SecretKey")
+        return accepted
+    known = keys.key_set()
+    if known is not None:
+        _check_known_keys(known, accepted)
+    return accepted
+
+
+def _check_known_keys(keys: KeySet, accepted: frozenset[str] | None) -> None:
+    if accepted is None:
+        nameless = [key.kid for key in keys.keys if key.alg is None]
+        if nameless:
+            raise ConfigurationError(f"keys {nameless} state no alg: set algorithms=")
+        return
+    for name in sorted(accepted):
+        if not any(key.serves(ALGORITHMS[name]) for key in keys.keys):
+            raise ConfigurationError(f"no key given serves {name}")
+
+
+def _warn_of_danger(**dangers: bool) -> None:
+    for name, chosen in dangers.items():
+        if chosen and name not in _warned:
+            _warned.add(name)
+            _log.warning("%s=True: tokens that were never meant for this server are accepted", name)
