@@ -1,0 +1,168 @@
+"""The door round which both HTTP adapters are built: which requests it guards, and what a refusal looks like.
+
+Pure. The law it keeps: what reaches a guarded handler was authenticated. So a path is public only if it
+is plainly written and plainly listed; whatever a router might read differently is guarded.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from . import credentials
+from .authenticator import Authenticator
+from .errors import AuthError, ConfigurationError, Forbidden, InsufficientScope, MissingCredential, Unavailable
+from .model import Response
+
+__all__ = ["FIELDS", "Gate", "is_preflight"]
+
+FIELDS = credentials.FIELDS | {"origin", "access-control-request-method", "accept"}
+"""The request header fields, in lower case, that the adapters hand on."""
+
+GRAPHQL_RESPONSE = "application/graphql-response+json"
+
+# What routers, proxies and file systems read in more than one way: empty, dot and encoded segments,
+# path parameters, backslashes, control characters, and bytes that were no UTF-8.
+_TRICK = re.compile(r"//|/\.{1,2}(?:/|$)|[%;\\?#\x00-\x1f\x7f\ufffd]")
+_ENCODED = re.compile(rb"%(?:2[ef]|5c|25|3b|0|1|7f)", re.IGNORECASE)
+_UNQUOTABLE = re.compile(r"[^\x20-\x7e]")
+
+
+class Gate:
+    """Decides which requests are guarded, and writes refusals.
+
+    Args:
+        auth: The pipeline.
+        paths: Guard these, and all below them, in any spelling; () guards everything.
+        public_paths: Never guard these: exact paths, or `/docs/*` for all below `/docs/`. Where both
+            lists match, the longer pattern decides, and a tie guards.
+        optional: Let requests without credentials through as ANONYMOUS.
+        realm: Named in every challenge (RFC 9110, section 11.5).
+
+    Raises:
+        ConfigurationError: A path that could never match, or a realm that no header can hold.
+    """
+
+    def __init__(
+        self,
+        auth: Authenticator,
+        *,
+        paths: Iterable[str] = (),
+        public_paths: Iterable[str] = (),
+        optional: bool = False,
+        realm: str = "GraphQL",
+    ) -> None:
+        if not isinstance(auth, Authenticator):
+            raise ConfigurationError(f"auth= takes an Authenticator, not {type(auth).__name__}")
+        if not isinstance(realm, str) or not realm or _UNQUOTABLE.search(realm):
+            raise ConfigurationError("realm must be printable ASCII")
+        self.auth = auth
+        self.optional = optional
+        self._guarded = tuple(_fold(path).rstrip("/") for path in _checked("paths", paths))
+        self._public = _checked("public_paths", public_paths)
+        self._realm = realm
+
+    def guards(self, path: str, root: str = "", raw: bytes = b"") -> bool:
+        """Whether a request for this path must be authenticated.
+
+        Args:
+            path: As the server decoded it.
+            root: ASGI's `root_path` or WSGI's SCRIPT_NAME, where this app is mounted. What is public is
+                written without it, what is guarded either way.
+            raw: As it was on the wire, where the server tells.
+        """
+        if _TRICK.search(path) or not path.startswith("/") or _ENCODED.search(raw):
+            return True
+        root = root.rstrip("/")
+        inner = (path.removeprefix(root) or "/") if path == root or path.startswith(root + "/") else path
+        guarded = max(_guard_length(self._guarded, _fold(spelling)) for spelling in (inner, root + inner, path))
+        if _public_length(self._public, inner) > guarded:
+            return False
+        return guarded >= 0 or not self._guarded
+
+    def refusal(self, error: AuthError, accept: Iterable[str] = ()) -> Response:
+        """The HTTP response that says why (RFC 6750, section 3; GraphQL over HTTP, section 6.4).
+
+        Args:
+            error: What the pipeline raised.
+            accept: The request's Accept fields: who accepts GraphQL's own media type gets it, since
+                clients read a refusal's code only then.
+        """
+        body = {"errors": [{"message": str(error), "extensions": error.extensions}]}
+        data = json.dumps(body, separators=(",", ":")).encode()
+        media_type = GRAPHQL_RESPONSE if _accepts(GRAPHQL_RESPONSE, accept) else "application/json"
+        headers = [
+            ("Content-Type", f"{media_type}; charset=utf-8"),
+            ("Content-Length", str(len(data))),
+            ("Cache-Control", "no-store"),
+            ("Vary", "Authorization"),
+        ]
+        challenge = self._challenge(error)
+        if challenge is not None:
+            headers.append(("WWW-Authenticate", challenge))
+        if isinstance(error, Unavailable):
+            headers.append(("Retry-After", str(error.retry_after)))
+        return Response(error.status, tuple(headers), data)
+
+    def _challenge(self, error: AuthError) -> str | None:
+        if isinstance(error, Unavailable) or (isinstance(error, Forbidden) and error.error is None):
+            return None
+        parameters = {"realm": self._realm}
+        if error.error is not None and not isinstance(error, MissingCredential):
+            parameters |= {"error": error.error, "error_description": str(error)}
+        if isinstance(error, InsufficientScope):
+            parameters["scope"] = " ".join(error.required)
+        return "Bearer " + ", ".join(f'{name}="{_quoted(value)}"' for name, value in parameters.items())
+
+
+def is_preflight(method: str, fields: Iterable[tuple[str, str]]) -> bool:
+    """Whether this is a browser's CORS preflight, which cannot carry credentials (Fetch, section 4.8)."""
+    if method != "OPTIONS":
+        return False
+    names = {name for name, value in fields if value}
+    return "origin" in names and "access-control-request-method" in names
+
+
+def _checked(option: str, patterns: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(patterns, str):
+        raise ConfigurationError(f"{option} is a list of paths, not one string")
+    found = tuple(patterns)
+    for pattern in found:
+        plain = pattern.removesuffix("/*") if isinstance(pattern, str) and option == "public_paths" else pattern
+        if not isinstance(plain, str) or not pattern.startswith("/") or "*" in plain or _TRICK.search(pattern):
+            raise ConfigurationError(f"{option}: {pattern!r} is no plain path")
+    return found
+
+
+def _fold(path: str) -> str:
+    """One spelling for all that a case-insensitive router might take for the same path."""
+    return unicodedata.normalize("NFKC", path).casefold()
+
+
+def _guard_length(patterns: Iterable[str], path: str) -> int:
+    matching = (len(p) for p in patterns if path == p or path.startswith(p + "/"))
+    return max(matching, default=-1)
+
+
+def _public_length(patterns: Iterable[str], path: str) -> int:
+    matching = (
+        len(p.removesuffix("/*")) for p in patterns if path == p or (p.endswith("/*") and path.startswith(p[:-1]))
+    )
+    return max(matching, default=-1)
+
+
+def _accepts(media_type: str, accept: Iterable[str]) -> bool:
+    """Whether the media type is named, and not at zero weight (RFC 9110, section 12.5.1)."""
+    for entry in ",".join(accept).lower().split(","):
+        name, *parameters = (part.strip() for part in entry.split(";"))
+        if name == media_type:
+            return not any(re.fullmatch(r"q=0(\.0{0,3})?", parameter) for parameter in parameters)
+    return False
+
+
+def _quoted(value: str) -> str:
+    """Fit for a quoted-string (RFC 9110, section 5.6.4)."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return _UNQUOTABLE.sub("?", escaped)

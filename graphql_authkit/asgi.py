@@ -1,0 +1,127 @@
+"""The ASGI adapter: it translates between ASGI 3 and the pipeline, and decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, TypeAlias
+
+from ._gate import FIELDS, Gate, is_preflight
+from .authenticator import Authenticator, serving
+from .errors import AuthError
+from .model import ANONYMOUS, AuthContext, Request, Response
+
+__all__ = ["AuthMiddleware"]
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_FIELDS = frozenset(name.encode() for name in FIELDS)
+
+
+class AuthMiddleware:
+    """Authenticates every HTTP request and WebSocket handshake before the app sees it.
+
+    `AuthMiddleware(app, auth)`, or `app.add_middleware(AuthMiddleware, auth=auth)`. The caller is in
+    `scope["state"]["auth"]`, which Starlette shows as `request.state.auth`, and in `current_auth()`.
+
+    Args:
+        app: The ASGI application to guard.
+        auth: The pipeline.
+        paths: Guard these and all below them; () guards everything.
+        public_paths: Leave these alone, such as `/health`, or `/docs/*`. Callers there are ANONYMOUS.
+        optional: Let HTTP requests *without* credentials through as ANONYMOUS; never bad ones.
+        realm: Named in challenges.
+        set_scope_user: Also set Starlette's `scope["auth"]` and `scope["user"]`, for `@requires`.
+
+    Raises:
+        ConfigurationError: See the messages; nothing is served half-guarded.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        auth: Authenticator,
+        *,
+        paths: Iterable[str] = (),
+        public_paths: Iterable[str] = (),
+        optional: bool = False,
+        realm: str = "GraphQL",
+        set_scope_user: bool = False,
+    ) -> None:
+        self._app = app
+        self._gate = Gate(auth, paths=paths, public_paths=public_paths, optional=optional, realm=realm)
+        self._set_scope_user = set_scope_user
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)  # lifespan, and whatever is no request
+            return
+        fields = [
+            (name.decode("latin-1"), value.decode("latin-1"))
+            for name, value in ((name.lower(), value) for name, value in scope["headers"])
+            if name in _FIELDS
+        ]
+        try:
+            auth = await self._admit(scope, fields)
+        except AuthError as error:
+            accept = [value for name, value in fields if name == "accept"]
+            with serving(ANONYMOUS):
+                await _refuse(scope, receive, send, self._gate.refusal(error, accept))
+            return
+        with serving(auth):
+            await self._app(self._with_auth(scope, auth), receive, send)
+
+    async def _admit(self, scope: Scope, fields: list[tuple[str, str]]) -> AuthContext:
+        gate = self._gate
+        if not gate.guards(scope["path"], scope.get("root_path", ""), scope.get("raw_path") or b""):
+            return ANONYMOUS
+        is_http = scope["type"] == "http"
+        if is_http and is_preflight(scope["method"], fields):
+            return ANONYMOUS
+        request = Request(fields, scope.get("method", "GET"), scope["path"])
+        # Anonymous sockets are refused even where anonymous requests may pass: nothing bounds them yet.
+        return await gate.auth.aauthenticate(request, optional=gate.optional and is_http)
+
+    def _with_auth(self, scope: Scope, auth: AuthContext) -> Scope:
+        # Copies: servers share one state among all requests, and the scope is the caller's own.
+        scope = {**scope, "state": {**(scope.get("state") or {}), "auth": auth}}
+        if self._set_scope_user:
+            scope["auth"] = auth
+            scope["user"] = _StarletteUser(auth)
+        return scope
+
+
+class _StarletteUser:
+    """Starlette's BaseUser interface over an AuthContext."""
+
+    __slots__ = ("auth",)
+
+    def __init__(self, auth: AuthContext) -> None:
+        self.auth = auth
+
+    @property
+    def is_authenticated(self) -> bool:
+        return self.auth.is_authenticated
+
+    @property
+    def display_name(self) -> str:
+        return self.auth.subject or ""
+
+    identity = display_name
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, response: Response) -> None:
+    kind = "http.response"
+    if scope["type"] == "websocket":
+        await receive()  # websocket.connect: a handshake is answered after it was heard
+        if "websocket.http.response" not in (scope.get("extensions") or {}):
+            await send({"type": "websocket.close", "code": 1008, "reason": ""})  # servers answer 403
+            return
+        kind = "websocket.http.response"
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
+    await send({"type": f"{kind}.start", "status": response.status, "headers": headers})
+    body = b"" if scope.get("method") == "HEAD" else response.body
+    await send({"type": f"{kind}.body", "body": body})

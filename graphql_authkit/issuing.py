@@ -1,0 +1,172 @@
+"""Tokens out: signed access tokens in the form of RFC 9068. Refresh rotation will live here too."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import jwt
+
+from ._flow import arun, run
+from .claims import MAX_LEEWAY
+from .errors import ConfigurationError, TokenRevoked
+from .keys import PrivateKey, SecretKey
+from .model import token_key
+from .revocation import Revocations
+
+__all__ = ["TokenIssuer"]
+
+_RESERVED = frozenset({"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "scope", "sid", "client_id"})
+
+
+class TokenIssuer:
+    """Issues access tokens: `typ` at+jwt, signed, with `iss sub aud exp iat jti` (RFC 9068, section 2.2).
+
+    Args:
+        keys: A PrivateKey or SecretKey, or several: the first signs, all are in `jwks()`, so that a new
+            key can be announced before it signs and an old one kept until its last token has expired.
+        issuer: `iss`.
+        audience: `aud`, one or more.
+        lifetime: Seconds.
+        client_id: `client_id` of tokens for which `issue` is given none. RFC 9068 asks for one.
+        revocations: The list that the servers behind these tokens check. A token is then never issued at
+            or below a not-before that is alive: a login within the second of a revocation gets the next
+            second's `iat`.
+        clock: Seconds since the epoch.
+
+    Raises:
+        ConfigurationError: No key that signs, an empty name, or no sensible lifetime.
+    """
+
+    def __init__(
+        self,
+        *,
+        keys: PrivateKey | SecretKey | Iterable[PrivateKey | SecretKey],
+        issuer: str,
+        audience: str | Iterable[str],
+        lifetime: float = 600.0,
+        client_id: str | None = None,
+        revocations: Revocations | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._keys = (keys,) if isinstance(keys, PrivateKey | SecretKey) else tuple(keys)
+        if not self._keys or not all(isinstance(key, PrivateKey | SecretKey) for key in self._keys):
+            raise ConfigurationError("keys must be a PrivateKey or SecretKey, or several")
+        kids = [key.key_id for key in self._keys]
+        if len(kids) > 1 and (None in kids or len(set(kids)) < len(kids)):
+            raise ConfigurationError("several keys need a key_id each, all different")
+        audiences = (audience,) if isinstance(audience, str) else tuple(audience)
+        if not all(isinstance(name, str) and name for name in (issuer, *audiences)) or not audiences:
+            raise ConfigurationError("issuer and audience must be non-empty strings")
+        if not 1 <= lifetime < math.inf:
+            raise ConfigurationError("lifetime is in seconds, at least 1")
+        self.issuer = issuer
+        self._audience = audiences[0] if len(audiences) == 1 else list(audiences)
+        self._lifetime = lifetime
+        self._client_id = client_id
+        self._revocations = revocations
+        self._clock = clock
+
+    def issue(
+        self,
+        subject: str,
+        *,
+        scopes: Iterable[str] = (),
+        session_id: str | None = None,
+        client_id: str | None = None,
+        claims: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Issue a token.
+
+        Args:
+            subject: `sub`.
+            scopes: `scope`, joined by spaces; none of them may hold one.
+            session_id: `sid`.
+            client_id: `client_id`, instead of the issuer's.
+            claims: More claims. Those that the arguments set cannot be given here.
+
+        Returns:
+            The token in compact form.
+
+        Raises:
+            ValueError: An empty subject, a scope that is no scope, or a reserved claim.
+            TokenRevoked: A not-before lies further ahead than clocks may differ.
+            StoreUnavailable: The revocations cannot be asked.
+        """
+        return run(self._issue(self._draft(subject, scopes, session_id, client_id, claims)), "issue")
+
+    async def aissue(
+        self,
+        subject: str,
+        *,
+        scopes: Iterable[str] = (),
+        session_id: str | None = None,
+        client_id: str | None = None,
+        claims: Mapping[str, Any] | None = None,
+    ) -> str:
+        """`issue` on asyncio."""
+        return await arun(self._issue(self._draft(subject, scopes, session_id, client_id, claims)))
+
+    def jwks(self) -> dict[str, list[dict[str, Any]]]:
+        """The public keys, to be served as the issuer's JWK Set (RFC 7517, section 5). Never a secret."""
+        return {"keys": [key.public_jwk() for key in self._keys if isinstance(key, PrivateKey)]}
+
+    def _draft(
+        self,
+        subject: str,
+        scopes: Iterable[str],
+        session_id: str | None,
+        client_id: str | None,
+        claims: Mapping[str, Any] | None,
+    ) -> dict[str, Any]:
+        if not isinstance(subject, str) or not subject or "\x00" in subject:
+            raise ValueError("a subject is a non-empty string")
+        scope = [scopes] if isinstance(scopes, str) else list(scopes)
+        if not all(isinstance(name, str) and name.isprintable() and name and " " not in name for name in scope):
+            raise ValueError("a scope is a non-empty string without spaces")
+        reserved = _RESERVED & set(claims or ())
+        if reserved:
+            raise ValueError(f"claims= cannot set {sorted(reserved)}")
+        optional = {
+            "scope": " ".join(scope) or None,
+            "sid": session_id,
+            "client_id": self._client_id if client_id is None else client_id,
+        }
+        return {
+            "iss": self.issuer,
+            "sub": subject,
+            "aud": self._audience,
+            "jti": secrets.token_urlsafe(16),
+            **{name: value for name, value in optional.items() if value is not None},
+            **(claims or {}),
+        }
+
+    async def _issue(self, draft: dict[str, Any]) -> str:
+        now = self._clock()
+        issued_at = math.floor(now)
+        if self._revocations is not None:
+            not_before = await self._revocations._not_before(_Draft(draft), now)
+            if not_before is not None and not_before >= issued_at:
+                issued_at = math.floor(not_before) + 1
+                if issued_at > now + MAX_LEEWAY:
+                    raise TokenRevoked(f"nothing may be issued to {draft['sub']!r:.200} before {issued_at}")
+        key = self._keys[0]
+        headers = {"typ": "at+jwt", **({"kid": key.key_id} if key.key_id else {})}
+        claims = {**draft, "iat": issued_at, "exp": issued_at + math.ceil(self._lifetime)}
+        return jwt.encode(claims, key._signing_material, algorithm=key.algorithm, headers=headers)
+
+
+class _Draft:
+    """A token about to be issued, as far as a revocation rule can cover it."""
+
+    issued_at = None
+
+    def __init__(self, claims: Mapping[str, Any]) -> None:
+        self.issuer: str = claims["iss"]
+        self.token_key = token_key(claims["jti"])
+        self.session_id: str | None = claims.get("sid")
+        self.subject: str = claims["sub"]
+        self.client_id: str | None = claims.get("client_id")
