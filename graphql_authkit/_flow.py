@@ -107,7 +107,7 @@ class _Call(_Step):
         if port.twin is not None:
             return await port.twin(*self.args)
         if port.blocking:
-            result = await asyncio.to_thread(port.function, *self.args)
+            result = await asyncio.to_thread(_without_stop_iteration, port.function, self.args)
         else:
             result = port.function(*self.args)
         return await result if inspect.isawaitable(result) else result
@@ -195,6 +195,14 @@ async def arun(coroutine: Coroutine[Any, Any, T]) -> T:
         return cast(T, stop.value)
     finally:
         coroutine.close()
+
+
+def _without_stop_iteration(function: Callable[..., object], args: tuple[object, ...]) -> object:
+    """A Future cannot hold a StopIteration: asyncio would wait for the thread's answer for ever."""
+    try:
+        return function(*args)
+    except StopIteration as error:
+        raise RuntimeError("a port raised StopIteration") from error
 
 
 def _expect_step(step: object) -> None:

@@ -107,20 +107,18 @@ class StandardFetcher:
             FetchError: No answer in time, a body too long, an encoding that was not asked for.
         """
         watchdog = _Watchdog(timeout)
-        connection: http.client.HTTPConnection | None = None
         try:
-            connection = self._connect(url, timeout, watchdog)
-            fetched = _get(connection, url, headers, max_bytes)
+            fetched = _get(self._connect(url, timeout, watchdog), url, headers, max_bytes)
             watchdog.check()
             return fetched
-        except (OSError, http.client.HTTPException, ValueError, RuntimeError) as error:
+        except (FetchError, OSError, http.client.HTTPException, ValueError, RuntimeError) as error:
             if watchdog.expired:
                 raise FetchError(f"no answer within {timeout:g} s") from error
+            if isinstance(error, FetchError):
+                raise
             raise FetchError(f"{type(error).__name__}: {error}") from error
         finally:
-            watchdog.stop()
-            if connection is not None:
-                connection.close()
+            watchdog.close()
 
     def _connect(self, url: str, timeout: float, watchdog: _Watchdog) -> http.client.HTTPConnection:
         parts = urlsplit(url)
@@ -161,8 +159,11 @@ class _Watchdog:
         if self.expired:
             raise TimeoutError
 
-    def stop(self) -> None:
+    def close(self) -> None:
         self._timer.cancel()
+        with self._lock:
+            if self._sock is not None:
+                self._sock.close()
 
     def _cut(self) -> None:
         with self._lock:

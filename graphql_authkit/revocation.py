@@ -183,7 +183,7 @@ class Revocations:
         on_event: Listener = log_event,
     ) -> None:
         missing = [name for name in ("record", "check", "local_check") if not callable(getattr(store, name, None))]
-        if missing:
+        if missing or isinstance(store, type):
             raise ConfigurationError(f"{type(store).__name__} is no RevocationStore: it lacks {missing}")
         if not 0 < max_token_lifetime < math.inf:
             raise ConfigurationError("max_token_lifetime must be a positive number of seconds")
@@ -197,7 +197,7 @@ class Revocations:
     @property
     def is_async_only(self) -> bool:
         """Whether the store is known to be asynchronous, so that only the a-verbs can use it."""
-        return self._check_port.is_async
+        return self._check_port.is_async or self._record_port.is_async
 
     # ------------------------------------------------------------------------------ taking back
 

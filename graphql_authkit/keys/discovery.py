@@ -87,7 +87,7 @@ def tenant_issuers(issuer: str, tenants: Sequence[str]) -> frozenset[str]:
     Raises:
         ConfigurationError: Tenants for an issuer that is not shared, or that are not tenant ids.
     """
-    if isinstance(tenants, str) or not all(_TENANT.fullmatch(str(name)) for name in tenants):
+    if isinstance(tenants, str) or not all(isinstance(name, str) and _TENANT.fullmatch(name) for name in tenants):
         raise ConfigurationError("tenants must be a list of tenant ids")
     if not tenants:
         return frozenset({issuer})

@@ -75,11 +75,11 @@ def read_jwk(jwk: object) -> VerificationKey:
     if not isinstance(jwk, dict):
         raise ValueError("not a JSON object")
     kty, kid, alg = jwk.get("kty"), jwk.get("kid"), jwk.get("alg")
-    if kty not in _FROM_JWK:
+    if not isinstance(kty, str) or kty not in _FROM_JWK:
         raise ValueError(f"type {kty!r:.40} is not known here")
     if not (kid is None or isinstance(kid, str)):
         raise ValueError("kid is not a string")
-    if alg is not None and alg not in ALGORITHMS:
+    if alg is not None and (not isinstance(alg, str) or alg not in ALGORITHMS):
         raise ValueError(f"alg {alg!r:.40} is not known here")
     if jwk.get("use", "sig") != "sig":
         raise ValueError(f"use {jwk['use']!r:.40} is not 'sig'")
