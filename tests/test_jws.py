@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -323,10 +324,8 @@ ANYTHING = st.one_of(
 @example("\ud800")
 @example(".\ud800.")
 def test_anything_at_all_is_an_auth_error_or_a_token(anything: Any) -> None:
-    try:
+    with contextlib.suppress(AuthError):
         VERIFIER.verify(anything)
-    except AuthError:
-        pass
 
 
 JSON = st.recursive(
@@ -363,18 +362,14 @@ def test_any_signed_claims_and_any_header_are_an_auth_error_or_a_token(
     claims: dict[str, Any], header: dict[str, Any]
 ) -> None:
     token = sign({"alg": "RS256", "kid": "RS256-1", **header}, {**CLAIMS, **claims}, key())
-    try:
+    with contextlib.suppress(AuthError):
         VERIFIER.verify(token)
-    except AuthError:
-        pass
 
 
 @given(st.binary(max_size=200))
 def test_parsing_json_from_any_bytes_is_an_object_or_malformed(data: bytes) -> None:
-    try:
+    with contextlib.suppress(MalformedToken):
         assert isinstance(parse_object(data, "payload"), dict)
-    except MalformedToken:
-        pass
 
 
 def test_what_is_parsed_is_what_was_sent() -> None:

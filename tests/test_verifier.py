@@ -201,7 +201,7 @@ def test_a_payload_that_names_two_issuers_is_refused(drive: Driver) -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: [],
+        list,
         lambda: [local_issuer().verifier(), local_issuer().verifier()],
         lambda: [JWTVerifier(keys=SecretKey("s" * 32), insecure_any_issuer=True, audience="a")],
         lambda: ["https://first.test/"],
