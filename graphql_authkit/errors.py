@@ -1,5 +1,7 @@
 """Every error of the library, in one tree; nothing else lives here, and no I/O ever does.
 
+::
+
     AuthError                        why a request is refused: a code, a status, a public message
     ├─ InvalidRequest          400   the request is malformed (RFC 6750 3.1, invalid_request)
     ├─ Unauthenticated         401   we do not know who you are

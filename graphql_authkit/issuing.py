@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import secrets
 import time
@@ -10,14 +11,16 @@ from typing import Any
 
 import jwt
 
-from ._flow import arun, run
-from .claims import MAX_LEEWAY
+from ._flow import Port, arun, call, run
 from .errors import ConfigurationError, TokenRevoked
 from .keys import PrivateKey, SecretKey
 from .model import token_key
 from .revocation import Revocations
 
 __all__ = ["TokenIssuer"]
+
+MAX_WAIT = 5.0
+"""Seconds that `issue` may wait for: the rest of the second of a revocation, and as far as clocks may differ."""
 
 _RESERVED = frozenset({"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "scope", "sid", "client_id"})
 
@@ -33,8 +36,8 @@ class TokenIssuer:
         lifetime: Seconds.
         client_id: `client_id` of tokens for which `issue` is given none. RFC 9068 asks for one.
         revocations: The list that the servers behind these tokens check. A token is then never issued at
-            or below a not-before that is alive: a login within the second of a revocation gets the next
-            second's `iat`.
+            or below a not-before that is alive: a login within the second of a revocation waits for the
+            next second.
         clock: Seconds since the epoch.
 
     Raises:
@@ -69,6 +72,7 @@ class TokenIssuer:
         self._client_id = client_id
         self._revocations = revocations
         self._clock = clock
+        self._sleep: Port[[float], None] = Port(time.sleep, twin=asyncio.sleep)
 
     def issue(
         self,
@@ -93,7 +97,7 @@ class TokenIssuer:
 
         Raises:
             ValueError: An empty subject, a scope that is no scope, or a reserved claim.
-            TokenRevoked: A not-before lies further ahead than clocks may differ.
+            TokenRevoked: A not-before lies more than 5 s ahead.
             StoreUnavailable: The revocations cannot be asked.
         """
         return run(self._issue(self._draft(subject, scopes, session_id, client_id, claims)), "issue")
@@ -145,18 +149,29 @@ class TokenIssuer:
         }
 
     async def _issue(self, draft: dict[str, Any]) -> str:
-        now = self._clock()
-        issued_at = math.floor(now)
-        if self._revocations is not None:
-            not_before = await self._revocations._not_before(_Draft(draft), now)
-            if not_before is not None and not_before >= issued_at:
-                issued_at = math.floor(not_before) + 1
-                if issued_at > now + MAX_LEEWAY:
-                    raise TokenRevoked(f"nothing may be issued to {draft['sub']!r:.200} before {issued_at}")
+        issued_at = await self._birth(_Draft(draft))
         key = self._keys[0]
         headers = {"typ": "at+jwt", **({"kid": key.key_id} if key.key_id else {})}
         claims = {**draft, "iat": issued_at, "exp": issued_at + math.ceil(self._lifetime)}
         return jwt.encode(claims, key._signing_material, algorithm=key.algorithm, headers=headers)
+
+    async def _birth(self, token: _Draft) -> int:
+        """The second that the token is issued in: the present one, or the first that no revocation covers.
+
+        It waits for that second to come. Dating the token ahead instead would let it survive a second
+        revocation within the same second.
+        """
+        waited = 0.0
+        while True:
+            now = self._clock()
+            not_before = None if self._revocations is None else await self._revocations._not_before(token, now)
+            if not_before is None or now >= not_before + 1:
+                return math.floor(now)
+            pause = not_before + 1 - now
+            waited += pause
+            if waited > MAX_WAIT:
+                raise TokenRevoked(f"nothing may be issued to {token.subject!r:.200} up to {not_before:.0f}")
+            await call(self._sleep, pause)
 
 
 class _Draft:

@@ -41,13 +41,13 @@ class Driver:
 
     def error(self, owner: object, verb: str, *args: Any, **kwargs: Any) -> AuthError:
         """The AuthError that the verb raises."""
-        return refused(lambda: self(owner, verb, *args, **kwargs))
+        return refused(self, owner, verb, *args, **kwargs)
 
 
-def refused(call: Callable[[], object]) -> AuthError:
+def refused(call: Callable[..., object], *args: Any, **kwargs: Any) -> AuthError:
     """The AuthError that the call raises; anything else, or nothing, fails the test."""
     try:
-        result = call()
+        result = call(*args, **kwargs)
     except AuthError as error:
         return error
     raise AssertionError(f"not refused: {result!r}")

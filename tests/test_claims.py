@@ -131,7 +131,7 @@ def test_client_ids_alone_refuse_a_token_that_is_meant_for_some_audience() -> No
 
 
 def test_audience_and_client_ids_together_are_both_asked_for() -> None:
-    both = {"audience": AUDIENCE, "client_ids": ["app"]}
+    both: dict[str, Any] = {"audience": AUDIENCE, "client_ids": ["app"]}
     assert verify({"client_id": "app"}, **both).client_id == "app"
     assert verify({"client_id": "app"}, without=["aud"], **both).client_id == "app"
     assert rejected({"client_id": "other"}, **both) == "client_id"
@@ -359,7 +359,8 @@ def test_other_claims_grant_only_when_named() -> None:
 
 
 def test_a_forged_token_never_learns_which_claim_was_wrong(drive: Driver) -> None:
-    for claims in ({"exp": 1}, {"iss": "x"}, {"aud": "x"}, {"cnf": {}}, {"sub": None}):
+    wrong: list[dict[str, Any]] = [{"exp": 1}, {"iss": "x"}, {"aud": "x"}, {"cnf": {}}, {"sub": None}]
+    for claims in wrong:
         forged = local_issuer().token(claims=claims, key=key("RS256", 2))
         assert type(drive.error(verifier(), "verify", forged)) is BadSignature
 

@@ -168,12 +168,14 @@ def test_the_core_is_closed_on_every_exit(name: str) -> None:
 def test_cancellation_is_thrown_into_the_core_and_comes_out_again() -> None:
     seen: list[str] = []
 
-    async def forever() -> None:
-        await asyncio.Event().wait()
+    async def forever() -> bool:
+        return await asyncio.Event().wait()
+
+    port: Port[[], bool] = Port(forever)
 
     async def core() -> None:
         try:
-            await call(Port(forever))
+            await call(port)
         except asyncio.CancelledError:
             seen.append("cancelled")
             raise

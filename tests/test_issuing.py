@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import jwt
@@ -21,6 +22,7 @@ from graphql_authkit import (
     SecretKey,
     TokenIssuer,
 )
+from graphql_authkit._flow import Port
 from graphql_authkit.errors import StoreUnavailable, TokenRevoked
 from graphql_authkit.revocation import RevocationKey, Rule
 from tests.support import AUDIENCE, ISSUER, NOW, Clock, Driver, key, unsegment
@@ -134,9 +136,19 @@ def test_an_issuer_put_together_wrongly_is_refused_while_building(options: dict[
 # -------------------------------------------------------------------------------------- revocation
 
 
+def sleeping(issuer: TokenIssuer, clock: Clock) -> TokenIssuer:
+    """An issuer that moves the clock by hand where it would wait."""
+
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+
+    issuer._sleep = Port(sleep, blocking=False)
+    return issuer
+
+
 def logged_out(clock: Clock) -> tuple[Revocations, TokenIssuer, Authenticator]:
     revocations = Revocations(MemoryRevocationStore(), clock=clock)
-    issuer = token_issuer(revocations=revocations, clock=clock)
+    issuer = sleeping(token_issuer(revocations=revocations, clock=clock), clock)
     verifier = JWTVerifier(keys=JWKS(issuer.jwks()), issuer=ISSUER, audience=AUDIENCE, clock=clock)
     return revocations, issuer, Authenticator(verifier, revocations=revocations)
 
@@ -161,7 +173,7 @@ def test_a_login_within_the_second_of_a_revocation_passes_and_the_old_token_does
     new = drive(issuer, "issue", "user-1", session_id="s1", client_id="app")
     assert type(drive.error(auth, "authenticate_token", old)) is TokenRevoked
     assert drive(auth, "authenticate_token", new).subject == "user-1"
-    assert parts(new)[1]["iat"] == int(NOW) + 1
+    assert (parts(new)[1]["iat"], clock.now) == (int(NOW) + 1, NOW + 1)
 
 
 @given(st.lists(st.tuples(st.floats(0, 3), st.booleans()), max_size=12))
@@ -192,6 +204,29 @@ def test_nothing_is_issued_under_a_not_before_far_ahead(drive: Driver) -> None:
     store.record(Rule(RevocationKey("subject", ISSUER, "user-1"), NOW + 1000, NOW + 9000), NOW)
     issuer = token_issuer(revocations=Revocations(store, clock=Clock()))
     assert type(drive.error(issuer, "issue", "user-1")) is TokenRevoked
+    drive(issuer, "issue", "user-2")
+
+
+def test_revocations_that_keep_coming_are_not_waited_for_without_end(drive: Driver) -> None:
+    clock = Clock()
+    store = MemoryRevocationStore()
+    issuer = token_issuer(revocations=Revocations(store, clock=clock), clock=clock)
+
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+        store.record(Rule(RevocationKey("all"), clock.now, NOW + 9000), clock.now)
+
+    issuer._sleep = Port(sleep, blocking=False)
+    store.record(Rule(RevocationKey("all"), NOW, NOW + 9000), NOW)
+    assert type(drive.error(issuer, "issue", "user-1")) is TokenRevoked
+
+
+def test_it_really_waits_for_the_next_second(drive: Driver) -> None:
+    revocations = Revocations(MemoryRevocationStore())
+    issuer = TokenIssuer(keys=SECRET, issuer=ISSUER, audience=AUDIENCE, revocations=revocations)
+    before = int(time.time())
+    drive(revocations, "revoke_all")
+    assert parts(drive(issuer, "issue", "user-1"))[1]["iat"] > before
 
 
 def test_nothing_is_issued_while_the_revocations_cannot_be_asked(drive: Driver) -> None:

@@ -175,7 +175,7 @@ def test_keys_in_the_header_are_neither_used_nor_fetched() -> None:
                 {"jku": jku, "kid": mallory.key_id},
             ):
                 token = sign({"alg": "RS256", "kid": "RS256-1", **members}, CLAIMS, mallory)
-                assert type(refused(lambda token=token: VERIFIER.verify(token))) in (BadSignature, UnknownKey)
+                assert isinstance(refused(VERIFIER.verify, token), BadSignature | UnknownKey)
         assert elsewhere.requests == []
 
 
@@ -251,7 +251,7 @@ def test_an_unterminated_string_is_scanned_once_and_not_from_every_escaped_quote
 
 def test_an_error_never_quotes_the_token() -> None:
     for name, data in BAD_JSON.items():
-        error = refused(lambda data=data: parse_object(data, "payload"))
+        error = refused(parse_object, data, "payload")
         assert len(error.detail) < 100, name
 
 
@@ -262,7 +262,7 @@ def test_the_headers_alg_must_be_the_keys_own() -> None:
     keys = JWKS({"keys": [key().public_jwk()]})
     subject = JWTVerifier(keys=keys, issuer=ISSUER, audience=AUDIENCE, clock=lambda: NOW)
     for alg in ("RS512", "PS256", "ES256", "HS256", "EdDSA"):
-        assert type(refused(lambda alg=alg: subject.verify(with_header(alg=alg)))) is UnknownKey
+        assert type(refused(subject.verify, with_header(alg=alg))) is UnknownKey
 
 
 def test_a_public_key_is_never_an_hmac_secret() -> None:
@@ -271,7 +271,7 @@ def test_a_public_key_is_never_an_hmac_secret() -> None:
     for secret in (json.dumps(jwk).encode(), jwk["n"].encode(), unsegment(jwk["n"])):
         signing_input = f"{segment({'alg': 'HS256', 'kid': jwk['kid']})}.{PAYLOAD}"
         forged = hmac.new(secret, signing_input.encode(), hashlib.sha256).digest()
-        assert type(refused(lambda s=signing_input, f=forged: subject.verify(f"{s}.{segment(f)}"))) is UnknownKey
+        assert type(refused(subject.verify, f"{signing_input}.{segment(forged)}")) is UnknownKey
 
 
 @pytest.mark.parametrize(

@@ -240,7 +240,7 @@ def test_the_kid_picks_the_key() -> None:
 def test_an_unknown_kid_of_a_set_is_refused() -> None:
     subject = verifier(JWKS({"keys": [jwk(1), jwk(2)]}))
     for kid in ("RS256-3", "", "../RS256-1", "rs256-1", "RS256-1\x00", "x" * 5000):
-        assert type(refused(lambda kid=kid: subject.verify(signed_by(key(), header={"kid": kid})))) is UnknownKey
+        assert type(refused(subject.verify, signed_by(key(), header={"kid": kid}))) is UnknownKey
 
 
 def test_without_kid_a_key_is_used_only_if_exactly_one_fits() -> None:

@@ -59,7 +59,7 @@ class RemoteJWKS:
         url: https, or http on loopback.
         timeout: Seconds for a whole fetch, and for whoever waits for one.
         ttl: Seconds for which a fetched set is used.
-        cooldown: Seconds between fetches that unknown `kid`s cause.
+        cooldown: Seconds between fetches that an unknown `kid` causes.
         max_bytes: The longest set that is read.
         max_keys: The most keys a set may have.
         headers: Sent along, for instance an API key.

@@ -56,7 +56,7 @@ def request(app: Any, path: str = "/graphql", **environ: Any) -> Result:
     setup_testing_defaults(given)
     given["wsgi.input"] = io.BytesIO()
     started: list[Any] = []
-    body = validator(app)(given, lambda *args: started.append(args))
+    body = validator(app)(given, lambda *args: started.append(args))  # type: ignore[arg-type]
     try:
         data = b"".join(body)
     finally:
@@ -132,7 +132,7 @@ def test_a_refused_head_request_has_no_body() -> None:
     app, middleware = guarded()
     started: list[Any] = []
     environ = {"REQUEST_METHOD": "HEAD", "PATH_INFO": "/"}
-    assert list(middleware(environ, lambda *args: started.append(args))) == [b""]  # type: ignore[arg-type, return-value]
+    assert list(middleware(environ, lambda *args: started.append(args))) == [b""]  # type: ignore[arg-type]
     assert (started[0][0], app.environs) == ("401 Unauthorized", [])
 
 
@@ -172,7 +172,7 @@ def test_only_named_paths_and_tricks_are_guarded_where_some_are_named(script: st
     _, middleware = guarded(paths=["/graphql"])
     environ: dict[str, Any] = {"REQUEST_METHOD": "POST", "SCRIPT_NAME": script, "PATH_INFO": path}
     started: list[Any] = []
-    middleware(environ, lambda *args: started.append(args))  # type: ignore[arg-type, return-value]
+    middleware(environ, lambda *args: started.append(args))  # type: ignore[arg-type]
     assert int(started[0][0].split()[0]) == status
 
 
@@ -214,7 +214,7 @@ def test_a_stream_closed_early_closes_the_app_and_leaves_nobody_current() -> Non
     app = Streaming()
     middleware = AuthMiddleware(app, Authenticator(verifier()))
     environ: dict[str, Any] = {"REQUEST_METHOD": "POST", "PATH_INFO": "/", **BEARER}
-    body = middleware(environ, lambda *args: None)  # type: ignore[arg-type, return-value]
+    body = middleware(environ, lambda *args: None)  # type: ignore[arg-type]
     assert (next(iter(body)), current_auth().subject) == (b"alice", "alice")
     body.close()  # type: ignore[attr-defined]
     assert (app.closed, current_auth()) == (True, ANONYMOUS)
@@ -229,7 +229,7 @@ def test_a_close_that_fails_leaves_nobody_current() -> None:
             raise LookupError
 
     middleware = AuthMiddleware(lambda environ, start: Body(), Authenticator(verifier()))
-    body = middleware({"REQUEST_METHOD": "POST", "PATH_INFO": "/", **BEARER}, lambda *args: None)  # type: ignore[arg-type, return-value]
+    body = middleware({"REQUEST_METHOD": "POST", "PATH_INFO": "/", **BEARER}, lambda *args: None)  # type: ignore[arg-type]
     with pytest.raises(LookupError):
         body.close()  # type: ignore[attr-defined]
     assert current_auth() is ANONYMOUS
