@@ -55,11 +55,14 @@ def test_without_ensurepip_root_gets_debians_package(
 def test_it_installs_once_for_each_change_of_pyproject(
     bootstrap: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[Any] = []
+    made: list[Path] = []
+
+    def create(target: Path, **_options: Any) -> None:
+        target.mkdir(exist_ok=True)
+        made.append(target)
+
     monkeypatch.setattr(bootstrap, "ROOT", tmp_path)
-    monkeypatch.setattr(
-        bootstrap.venv, "create", lambda target, **_: (target.mkdir(exist_ok=True), made.append(target))
-    )
+    monkeypatch.setattr(bootstrap.venv, "create", create)
     monkeypatch.setattr(subprocess, "run", lambda command, **_: None)
     (tmp_path / "pyproject.toml").write_text("one")
     bootstrap.main("dev", ".venv")
