@@ -10,7 +10,7 @@ demo: setup
 
 test: setup setup32
 	$(VENV)/bin/python -m pytest
-	$(CORE32)/bin/python -m pytest tests/test_graphql.py tests/adapters
+	$(CORE32)/bin/python -m pytest tests/test_graphql.py tests/adapters tests/frameworks tests/core32
 
 check: setup
 	$(VENV)/bin/ruff format --check .
