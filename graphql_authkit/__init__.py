@@ -19,7 +19,7 @@ from .errors import (
 )
 from .issuing import TokenIssuer
 from .keys import JWKS, KeySource, PrivateKey, PublicKey, RemoteJWKS, SecretKey, discover
-from .model import ANONYMOUS, AuthContext, Request, VerifiedToken
+from .model import ANONYMOUS, AuthContext, AuthenticatedContext, Request, VerifiedToken
 from .revocation import Revocations, RevocationStore
 from .stores.memory import MemoryRevocationStore
 from .verifier import ByIssuer, JWTVerifier, Verifier
@@ -29,6 +29,7 @@ __all__ = [
     "JWKS",
     "AuthContext",
     "AuthError",
+    "AuthenticatedContext",
     "Authenticator",
     "ByIssuer",
     "ConfigurationError",

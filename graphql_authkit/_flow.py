@@ -28,12 +28,16 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from .errors import ConfigurationError
 
-__all__ = ["Port", "arun", "call", "run", "wait"]
+__all__ = ["AsyncPortError", "Port", "arun", "call", "run", "wait"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _warned: set[str] = set()
+
+
+class AsyncPortError(ConfigurationError):
+    """A sync verb met an asynchronous port."""
 
 
 class Port(Generic[P, T]):
@@ -97,7 +101,7 @@ class _Call(_Step):
         if inspect.isawaitable(result):
             if inspect.iscoroutine(result):
                 result.close()
-            raise ConfigurationError(
+            raise AsyncPortError(
                 f"{_name(self.port.function)} is asynchronous and {verb}() is not: call a{verb}() instead"
             )
         return result
@@ -140,7 +144,7 @@ async def call(port: Port[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call the outside world and return what it answers.
 
     Raises:
-        ConfigurationError: An asynchronous port under `run`.
+        AsyncPortError: An asynchronous port under `run`.
         Exception: Whatever the port raises.
     """
     if kwargs:

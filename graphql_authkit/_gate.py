@@ -18,8 +18,13 @@ from .model import Response
 
 __all__ = ["FIELDS", "Gate", "is_preflight"]
 
-FIELDS = credentials.FIELDS | {"origin", "access-control-request-method", "accept"}
+FIELDS = credentials.FIELDS | {
+    *("origin", "access-control-request-method", "accept"),
+    *("content-length", "transfer-encoding"),
+}
 """The request header fields, in lower case, that the adapters hand on."""
+
+_PREFLIGHT_FIELDS = frozenset({"host", "origin", "user-agent", "accept", "referer", "forwarded"})
 
 GRAPHQL_RESPONSE = "application/graphql-response+json"
 
@@ -35,7 +40,8 @@ class Gate:
 
     Args:
         auth: The pipeline.
-        paths: Guard these, and all below them, in any spelling; () guards everything.
+        paths: Guard these, in any spelling, with all below them, and wherever they are mounted:
+            `/graphql` guards `/api/graphql` too. () guards everything.
         public_paths: Never guard these: exact paths, or `/docs/*` for all below `/docs/`. Where both
             lists match, the longer pattern decides, and a tie guards.
         optional: Let requests without credentials through as ANONYMOUS.
@@ -60,7 +66,7 @@ class Gate:
             raise ConfigurationError("realm must be printable ASCII")
         self.auth = auth
         self.optional = optional
-        self._guarded = tuple(_fold(path).rstrip("/") for path in _checked("paths", paths))
+        self._guarded = tuple(_fold(path) for path in _checked("paths", paths))
         self._public = _checked("public_paths", public_paths)
         self._realm = realm
 
@@ -68,17 +74,18 @@ class Gate:
         """Whether a request for this path must be authenticated.
 
         Args:
-            path: As the server decoded it.
+            path: As the server decoded it, within `root`.
             root: ASGI's `root_path` or WSGI's SCRIPT_NAME, where this app is mounted. What is public is
-                written without it, what is guarded either way.
+                written without it.
             raw: As it was on the wire, where the server tells.
         """
-        if _TRICK.search(path) or not path.startswith("/") or _ENCODED.search(raw):
+        full = root + path
+        if not path.startswith("/") or (root and not root.startswith("/")) or _TRICK.search(full):
             return True
-        root = root.rstrip("/")
-        inner = (path.removeprefix(root) or "/") if path == root or path.startswith(root + "/") else path
-        guarded = max(_guard_length(self._guarded, _fold(spelling)) for spelling in (inner, root + inner, path))
-        if _public_length(self._public, inner) > guarded:
+        if _ENCODED.search(raw):
+            return True
+        guarded = _guard_length(self._guarded, _fold(full))
+        if _public_length(self._public, path) > guarded:
             return False
         return guarded >= 0 or not self._guarded
 
@@ -118,11 +125,27 @@ class Gate:
 
 
 def is_preflight(method: str, fields: Iterable[tuple[str, str]]) -> bool:
-    """Whether this is a browser's CORS preflight, which cannot carry credentials (Fetch, section 4.8)."""
+    """Whether this is a browser's CORS preflight, which carries no credentials and no body (Fetch, section 4.8).
+
+    Args:
+        method: As on the wire.
+        fields: The request's header fields, all that `FIELDS` names.
+    """
     if method != "OPTIONS":
         return False
-    names = {name for name, value in fields if value}
-    return "origin" in names and "access-control-request-method" in names
+    values = dict(fields)
+    if "authorization" in values or "transfer-encoding" in values or values.get("content-length", "0") != "0":
+        return False
+    return bool(values.get("origin") and values.get("access-control-request-method"))
+
+
+def is_preflight_field(name: str) -> bool:
+    """Whether a preflight's header field is handed on. Nothing that could override its method is.
+
+    Args:
+        name: In lower case.
+    """
+    return name in _PREFLIGHT_FIELDS or name.startswith(("access-control-request-", "x-forwarded-"))
 
 
 def _checked(option: str, patterns: Iterable[str]) -> tuple[str, ...]:
@@ -142,8 +165,9 @@ def _fold(path: str) -> str:
 
 
 def _guard_length(patterns: Iterable[str], path: str) -> int:
-    matching = (len(p) for p in patterns if path == p or path.startswith(p + "/"))
-    return max(matching, default=-1)
+    """The length of the longest pattern that the path has in it, whole segments at a time."""
+    within = path + "/"
+    return max((len(p) for p in patterns if p.rstrip("/") + "/" in within), default=-1)
 
 
 def _public_length(patterns: Iterable[str], path: str) -> int:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import http.client
 import ipaddress
+import re
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -19,7 +21,19 @@ from urllib.parse import urlsplit
 
 from .errors import ConfigurationError
 
-__all__ = ["FetchError", "Fetched", "Fetcher", "StandardFetcher", "check_url", "is_loopback"]
+_FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_FIELD_VALUE = re.compile(r"(?![ \t])[\t\x20-\x7e\xa0-\xff]*(?<![ \t])")
+
+__all__ = [
+    "FetchError",
+    "Fetched",
+    "Fetcher",
+    "StandardFetcher",
+    "check_headers",
+    "check_url",
+    "fetch_document",
+    "shown_url",
+]
 
 
 class FetchError(Exception):
@@ -62,7 +76,7 @@ class Fetcher(Protocol):
         ...  # pragma: no cover
 
 
-def is_loopback(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     """Whether a URL's host is this machine: `localhost`, 127.0.0.0/8 or ::1."""
     if host == "localhost":
         return True
@@ -70,6 +84,23 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def fetch_document(fetch: Fetcher, url: str, *, headers: Mapping[str, str], timeout: float, max_bytes: int) -> Fetched:
+    """Call a Fetcher and hold it to its bounds.
+
+    Raises:
+        FetchError: Whatever it raised, or a body over the bound; the text names the URL.
+    """
+    try:
+        answer = fetch(url, headers=headers, timeout=timeout, max_bytes=max_bytes)
+    except FetchError as error:
+        raise FetchError(f"{shown_url(url)}: {error}") from error
+    except Exception as error:
+        raise FetchError(f"{shown_url(url)}: {type(error).__name__}") from error
+    if not isinstance(answer, Fetched) or len(answer.body) > max_bytes:
+        raise FetchError(f"{shown_url(url)}: no Fetched of at most {max_bytes} bytes")
+    return answer
 
 
 def check_url(url: str, *, allow_http: bool) -> str:
@@ -81,13 +112,34 @@ def check_url(url: str, *, allow_http: bool) -> str:
     try:
         parts = urlsplit(url)
         host, _port = parts.hostname, parts.port
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ConfigurationError(f"not a URL: {url!r:.200}") from error
-    if not host or parts.username is not None or parts.fragment or not url.isascii() or not url.isprintable():
-        raise ConfigurationError(f"not a plain https URL: {url!r:.200}")
-    if parts.scheme == "https" or (parts.scheme == "http" and (allow_http or is_loopback(host))):
+    except (ValueError, TypeError, AttributeError):
+        raise ConfigurationError("not a URL") from None
+    if not isinstance(url, str) or not host or not url.isascii() or not url.isprintable():
+        raise ConfigurationError("not a plain https URL")
+    if parts.username is not None or parts.fragment:
+        raise ConfigurationError("a URL of keys has no user, password or fragment: send credentials by headers=")
+    if parts.scheme == "https" or (parts.scheme == "http" and (allow_http or _is_loopback(host))):
         return url
-    raise ConfigurationError(f"{url!r:.200} must be https (http on loopback, or with insecure_allow_http=True)")
+    raise ConfigurationError(f"{shown_url(url)} must be https (http on loopback, or with insecure_allow_http=True)")
+
+
+def shown_url(url: str) -> str:
+    """A URL as logs and errors may show it: without its query, which can hold a key."""
+    return url.partition("?")[0][:200]
+
+
+def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the header fields if they can be sent. Errors name the field and never show its value.
+
+    Raises:
+        ConfigurationError: A name that is no token, or a value with a line break or beyond Latin-1.
+    """
+    for name, value in headers.items():
+        if not isinstance(name, str) or not _FIELD_NAME.fullmatch(name):
+            raise ConfigurationError("headers= has a name that is no header field's")
+        if not isinstance(value, str) or not _FIELD_VALUE.fullmatch(value):
+            raise ConfigurationError(f"headers= has a value for {name} that no header field can hold")
+    return dict(headers)
 
 
 class StandardFetcher:
@@ -125,17 +177,36 @@ class StandardFetcher:
         host = parts.hostname or ""
         if parts.scheme == "http":
             connection = http.client.HTTPConnection(host, parts.port)
-            connection.sock = watchdog.watch(socket.create_connection((host, connection.port), timeout))
+            connection.sock = watchdog.watch(_dial(host, connection.port, timeout))
             return connection
         if self._ssl_context is None:
             self._ssl_context = ssl.create_default_context()
         connection = http.client.HTTPSConnection(host, parts.port, context=self._ssl_context)
-        raw = socket.create_connection((host, connection.port), timeout)
+        raw = _dial(host, connection.port, timeout)
         # The handshake waits for the watchdog to hold the socket that will do it.
         secure = self._ssl_context.wrap_socket(raw, server_hostname=host, do_handshake_on_connect=False)
         connection.sock = watchdog.watch(secure)
         secure.do_handshake()
         return connection
+
+
+def _dial(host: str, port: int, timeout: float) -> socket.socket:
+    """Connect to the first address that answers; all of them together have `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    failure: OSError = TimeoutError("no address")
+    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            break
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(remaining)
+            sock.connect(address)
+            return sock
+        except OSError as error:
+            sock.close()
+            failure = error
+    raise failure
 
 
 class _Watchdog:

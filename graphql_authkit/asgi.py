@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, TypeAlias
 
-from ._gate import FIELDS, Gate, is_preflight
+from ._gate import FIELDS, Gate, is_preflight, is_preflight_field
 from .authenticator import Authenticator, serving
 from .errors import AuthError
-from .model import ANONYMOUS, AuthContext, Request, Response
+from .model import ANONYMOUS, STATE_KEY, AuthContext, Request, Response
 
 __all__ = ["AuthMiddleware"]
 
@@ -56,42 +56,59 @@ class AuthMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] not in ("http", "websocket"):
-            await self._app(scope, receive, send)  # lifespan, and whatever is no request
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
             return
+        if scope["type"] not in ("http", "websocket"):
+            raise RuntimeError(f"nothing is known here of ASGI {scope['type']!r}, so nothing of it is let through")
         fields = [
             (name.decode("latin-1"), value.decode("latin-1"))
             for name, value in ((name.lower(), value) for name, value in scope["headers"])
             if name in _FIELDS
         ]
-        try:
-            auth = await self._admit(scope, fields)
-        except AuthError as error:
-            accept = [value for name, value in fields if name == "accept"]
-            with serving(ANONYMOUS):
-                await _refuse(scope, receive, send, self._gate.refusal(error, accept))
-            return
+        auth: AuthContext = ANONYMOUS
+        if self._guards(scope):
+            if scope["type"] == "http" and is_preflight(scope["method"], fields):
+                scope, receive = _bare(scope), _empty
+            else:
+                try:
+                    auth = await self._authenticate(scope, fields)
+                except AuthError as error:
+                    accept = [value for name, value in fields if name == "accept"]
+                    with serving(ANONYMOUS):
+                        await _refuse(scope, receive, send, self._gate.refusal(error, accept))
+                    return
         with serving(auth):
             await self._app(self._with_auth(scope, auth), receive, send)
 
-    async def _admit(self, scope: Scope, fields: list[tuple[str, str]]) -> AuthContext:
-        gate = self._gate
-        if not gate.guards(scope["path"], scope.get("root_path", ""), scope.get("raw_path") or b""):
-            return ANONYMOUS
-        is_http = scope["type"] == "http"
-        if is_http and is_preflight(scope["method"], fields):
-            return ANONYMOUS
-        request = Request(fields, scope.get("method", "GET"), scope["path"])
+    def _guards(self, scope: Scope) -> bool:
+        path, root = scope["path"], scope.get("root_path", "").rstrip("/")
+        if path == root or path.startswith(root + "/"):  # else the server says the path without its root
+            path = path.removeprefix(root) or "/"
+        return self._gate.guards(path, root, scope.get("raw_path") or b"")
+
+    async def _authenticate(self, scope: Scope, fields: list[tuple[str, str]]) -> AuthContext:
         # Anonymous sockets are refused even where anonymous requests may pass: nothing bounds them yet.
-        return await gate.auth.aauthenticate(request, optional=gate.optional and is_http)
+        optional = self._gate.optional and scope["type"] == "http"
+        return await self._gate.auth.aauthenticate(Request(fields), optional=optional)
 
     def _with_auth(self, scope: Scope, auth: AuthContext) -> Scope:
         # Copies: servers share one state among all requests, and the scope is the caller's own.
-        scope = {**scope, "state": {**(scope.get("state") or {}), "auth": auth}}
+        scope = {**scope, "state": {**(scope.get("state") or {}), STATE_KEY: auth}}
         if self._set_scope_user:
             scope["auth"] = auth
             scope["user"] = _StarletteUser(auth)
         return scope
+
+
+def _bare(scope: Scope) -> Scope:
+    """A preflight without anything that an app could take for a request of another kind."""
+    headers = [(name, value) for name, value in scope["headers"] if is_preflight_field(name.lower().decode("latin-1"))]
+    return {**scope, "headers": headers, "query_string": b""}
+
+
+async def _empty() -> MutableMapping[str, Any]:
+    return {"type": "http.request", "body": b"", "more_body": False}
 
 
 class _StarletteUser:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from typing import Any
 
-from ._flow import Port, arun, call, run
+from ._flow import AsyncPortError, Port, arun, call, run
 from .credentials import extract
 from .errors import (
     AuthError,
@@ -22,45 +22,50 @@ from .errors import (
     Unavailable,
     UserUnavailable,
 )
-from .events import Listener, RequestAdmitted, RequestRefused, emit, log_event
+from .events import Listener, RequestAdmitted, RequestRefused, check_listener, emit, log_event
 from .model import ANONYMOUS, ActiveToken, AuthContext, AuthenticatedContext, Request, VerifiedToken
 from .revocation import Revocations
-from .verifier import Verifier
+from .verifier import ByIssuer, JWTVerifier, Verifier
 
-__all__ = ["ENVIRON_KEY", "Authenticator", "current_auth", "serving"]
-
-ENVIRON_KEY = "graphql_authkit.auth"
-"""Where a WSGI environ holds the AuthContext. A client cannot set it: headers arrive as `HTTP_…`."""
+__all__ = ["Authenticator", "current_auth", "serving"]
 
 _log = logging.getLogger("graphql_authkit")
-_current: ContextVar[AuthContext] = ContextVar("graphql_authkit.auth", default=ANONYMOUS)
+_current: ContextVar[serving | None] = ContextVar("graphql_authkit.auth", default=None)
 
 
 def current_auth() -> AuthContext:
     """Who is calling, in the request being served by this thread or task; ANONYMOUS outside any."""
-    return _current.get()
+    scope = _current.get()
+    return ANONYMOUS if scope is None else scope.auth
 
 
 class serving:  # noqa: N801 - reads as a verb: `with serving(auth):`
     """Make `current_auth()` answer this context until closed. For adapters.
 
+    Requests of one thread may close in any order, twice, or in another context than they were opened in.
+
     Args:
         auth: The context of the request now being served.
     """
 
-    __slots__ = ("_auth", "_token")
+    __slots__ = ("_is_open", "_outer", "auth")
 
     def __init__(self, auth: AuthContext) -> None:
-        self._auth = auth
+        self.auth = auth
+        self._outer: serving | None = None
+        self._is_open = False
 
     def __enter__(self) -> None:
-        self._token = _current.set(self._auth)
+        self._outer = _current.get()
+        self._is_open = True
+        _current.set(self)
 
     def __exit__(self, *_exc: object) -> None:
-        try:
-            _current.reset(self._token)
-        except ValueError:  # closed in another context than it was opened in, as some servers do
-            _current.set(ANONYMOUS)
+        self._is_open = False
+        scope = _current.get()
+        while scope is not None and not scope._is_open:
+            scope = scope._outer
+        _current.set(scope)
 
 
 class Authenticator:
@@ -73,7 +78,7 @@ class Authenticator:
             its subject is nobody we know. An AuthError that it raises passes unchanged; anything else
             is logged and becomes UserUnavailable. A sync one may block: under ASGI it runs in a thread.
         required_scopes: Scopes without which nobody passes.
-        on_event: Told of each decision; logs by default.
+        on_event: Told of each caller admitted and each request refused; logs by default.
 
     Raises:
         ConfigurationError: Something that is not what it must be.
@@ -88,18 +93,19 @@ class Authenticator:
         required_scopes: Iterable[str] = (),
         on_event: Listener = log_event,
     ) -> None:
-        if not isinstance(verifier, Verifier):
-            raise ConfigurationError(f"{type(verifier).__name__} is no Verifier")
+        if not isinstance(verifier, Verifier) or isinstance(verifier, type):
+            raise ConfigurationError(f"{verifier!r:.80} is no Verifier")
         if not isinstance(revocations, Revocations | None):
             raise ConfigurationError("revocations= takes Revocations(store), not the store itself")
-        if isinstance(required_scopes, str):
-            raise ConfigurationError("required_scopes is a list of scopes, not one string")
-        # A verifier answers from memory nearly always; when it must wait for keys it does so by itself.
+        scopes = () if isinstance(required_scopes, str) else tuple(required_scopes)
+        if isinstance(required_scopes, str) or not all(isinstance(s, str) and s and " " not in s for s in scopes):
+            raise ConfigurationError("required_scopes is a list of scopes, each one word")
+        self._verifier = verifier
         self._verify: Port[..., VerifiedToken] = Port(verifier.verify, twin=verifier.averify, blocking=False)
         self._revocations = revocations
         self._load_user = None if load_user is None else Port(load_user)
-        self._required_scopes = frozenset(required_scopes)
-        self._on_event = on_event
+        self._required_scopes = frozenset(scopes)
+        self._on_event = check_listener(on_event)
 
     @property
     def is_async_only(self) -> bool:
@@ -147,28 +153,28 @@ class Authenticator:
 
     async def _by_token(self, token: str) -> AuthenticatedContext:
         try:
-            auth, verified = await self._pipeline(token)
+            auth = await self._pipeline(token)
         except AuthError as error:
             emit(self._on_event, RequestRefused(error))
             raise
-        emit(
-            self._on_event,
-            RequestAdmitted(verified.subject, verified.issuer, verified.client_id, verified.token_key),
-        )
+        emit(self._on_event, RequestAdmitted(auth.subject, auth.issuer, auth.client_id, auth.token_key))
         return auth
 
-    async def _pipeline(self, token: str) -> tuple[AuthenticatedContext, VerifiedToken]:
+    async def _pipeline(self, token: str) -> AuthenticatedContext:
         verified = await self._verified(token)
         active = ActiveToken(verified) if self._revocations is None else await self._revocations._active(verified)
         missing = self._required_scopes - verified.scopes
         if missing:
             raise InsufficientScope(sorted(self._required_scopes), f"{verified!r} lacks {sorted(missing)}")
-        return AuthenticatedContext(active, await self._user(active)), verified
+        return AuthenticatedContext(active, await self._user(active))
 
     async def _verified(self, token: str) -> VerifiedToken:
         try:
-            verified = await call(self._verify, token)
-        except (AuthError, ConfigurationError):
+            if isinstance(self._verifier, JWTVerifier | ByIssuer):
+                verified = await self._verifier._verify(token)
+            else:
+                verified = await call(self._verify, token)
+        except (AuthError, AsyncPortError):
             raise
         except Exception as error:
             _log.exception("the verifier failed")
@@ -182,7 +188,7 @@ class Authenticator:
             return None
         try:
             user = await call(self._load_user, active.token)
-        except (AuthError, ConfigurationError):
+        except (AuthError, AsyncPortError):
             raise
         except Exception as error:
             _log.exception("load_user failed")

@@ -31,7 +31,6 @@ _TYPES: dict[Profile, frozenset[str | None]] = {
 _RFC9068_CLAIMS = ("iss", "exp", "aud", "sub", "client_id", "iat", "jti")  # section 2.2
 _OTHER_TOKENS = frozenset({"id", "refresh", "offline", "logout"})  # Keycloak's payload `typ`
 _CLIENT_CLAIMS = ("client_id", "azp", "appid", "cid")
-_MISSING = object()
 
 
 def read_claim(claims: Mapping[str, Any], path: ClaimPath) -> Any:
@@ -75,6 +74,10 @@ class ClaimsPolicy:
             raise ConfigurationError("max_age must be a positive number of seconds")
         if self.profile not in _TYPES:
             raise ConfigurationError(f"profile must be one of {sorted(_TYPES)}")
+        if self.profile == "rfc9068" and self.audiences is None and self.client_ids is not None:
+            raise ConfigurationError("rfc9068 tokens have an aud, which client_ids= alone refuses: set audience=")
+        if not all(isinstance(name, str) and name for name in self.required):
+            raise ConfigurationError("required must hold non-empty strings")
         for path in (self.subject_claim, self.session_claim, self.token_id_claim, *self.scope_claims):
             _check_path(path)
 
@@ -159,10 +162,10 @@ class ClaimsPolicy:
                 raise ClaimRejected(name, "missing: required= or the profile asks for it")
 
     def _check_issuer(self, claims: Mapping[str, Any]) -> str:
-        issuer = claims.get("iss", _MISSING)
+        issuer = claims.get("iss")
         if self.issuers is None:
             return issuer if isinstance(issuer, str) else ""
-        if issuer is _MISSING:
+        if issuer is None:
             raise ClaimRejected("iss", "missing: only insecure_any_issuer=True accepts such tokens")
         if not isinstance(issuer, str) or issuer not in self.issuers:
             raise ClaimRejected("iss", f"{issuer!r:.200} is not issuer=")

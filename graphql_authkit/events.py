@@ -5,12 +5,13 @@ A listener is any callable that takes an Event. Its failures are logged and neve
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from .errors import AuthError, Unavailable
+from .errors import AuthError, ConfigurationError, Unavailable
 
 __all__ = [
     "Event",
@@ -20,12 +21,15 @@ __all__ = [
     "RequestAdmitted",
     "RequestRefused",
     "RevocationRecorded",
+    "check_listener",
     "emit",
+    "log_danger",
     "log_event",
 ]
 
 _log = logging.getLogger("graphql_authkit")
 _log.addHandler(logging.NullHandler())
+_dangers: set[str] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +98,27 @@ def log_event(event: Event) -> None:
             _log.debug("admitted: %r", event)
 
 
+def check_listener(listener: Listener) -> Listener:
+    """Return the listener if events can be told to it.
+
+    Raises:
+        ConfigurationError: It is not callable, or asynchronous: nobody would await it.
+    """
+    if not callable(listener) or inspect.iscoroutinefunction(listener):
+        raise ConfigurationError("on_event takes a callable that is not asynchronous")
+    return listener
+
+
 def emit(listener: Listener, event: Event) -> None:
     """Tell the listener; what it raises is logged and goes no further."""
     try:
         listener(event)
     except Exception:
         _log.exception("the event listener failed on %s", type(event).__name__)
+
+
+def log_danger(option: str, consequence: str) -> None:
+    """Say once, as a warning, that somebody chose an `insecure_…` option."""
+    if option not in _dangers:
+        _dangers.add(option)
+        _log.warning("%s=True: %s", option, consequence)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import secrets
 import time
@@ -12,7 +13,9 @@ from typing import Any
 import jwt
 
 from ._flow import Port, arun, call, run
-from .errors import ConfigurationError, TokenRevoked
+from ._jws import parse_object
+from .claims import ClaimsPolicy
+from .errors import AuthError, ConfigurationError, TokenRevoked
 from .keys import PrivateKey, SecretKey
 from .model import token_key
 from .revocation import Revocations
@@ -29,8 +32,8 @@ class TokenIssuer:
     """Issues access tokens: `typ` at+jwt, signed, with `iss sub aud exp iat jti` (RFC 9068, section 2.2).
 
     Args:
-        keys: A PrivateKey or SecretKey, or several: the first signs, all are in `jwks()`, so that a new
-            key can be announced before it signs and an old one kept until its last token has expired.
+        keys: A SecretKey; or a PrivateKey, or several: the first signs, all are in `jwks()`, so that a
+            new key can be announced before it signs and an old one kept until its last token has expired.
         issuer: `iss`.
         audience: `aud`, one or more.
         lifetime: Seconds.
@@ -47,7 +50,7 @@ class TokenIssuer:
     def __init__(
         self,
         *,
-        keys: PrivateKey | SecretKey | Iterable[PrivateKey | SecretKey],
+        keys: SecretKey | PrivateKey | Iterable[PrivateKey],
         issuer: str,
         audience: str | Iterable[str],
         lifetime: float = 600.0,
@@ -55,17 +58,15 @@ class TokenIssuer:
         revocations: Revocations | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._keys = (keys,) if isinstance(keys, PrivateKey | SecretKey) else tuple(keys)
-        if not self._keys or not all(isinstance(key, PrivateKey | SecretKey) for key in self._keys):
-            raise ConfigurationError("keys must be a PrivateKey or SecretKey, or several")
-        kids = [key.key_id for key in self._keys]
-        if len(kids) > 1 and (None in kids or len(set(kids)) < len(kids)):
-            raise ConfigurationError("several keys need a key_id each, all different")
+        self._keys = _signing_keys(keys)
         audiences = (audience,) if isinstance(audience, str) else tuple(audience)
         if not all(isinstance(name, str) and name for name in (issuer, *audiences)) or not audiences:
             raise ConfigurationError("issuer and audience must be non-empty strings")
         if not 1 <= lifetime < math.inf:
             raise ConfigurationError("lifetime is in seconds, at least 1")
+        if revocations is not None and lifetime > revocations.max_token_lifetime:
+            raise ConfigurationError("lifetime is longer than the revocations' max_token_lifetime, which refuses it")
+        self._policy = ClaimsPolicy(issuers=frozenset({issuer}), audiences=frozenset(audiences))
         self.issuer = issuer
         self._audience = audiences[0] if len(audiences) == 1 else list(audiences)
         self._lifetime = lifetime
@@ -87,7 +88,7 @@ class TokenIssuer:
 
         Args:
             subject: `sub`.
-            scopes: `scope`, joined by spaces; none of them may hold one.
+            scopes: `scope`, joined by spaces; none of them may hold one. One may be given as a string.
             session_id: `sid`.
             client_id: `client_id`, instead of the issuer's.
             claims: More claims. Those that the arguments set cannot be given here.
@@ -96,7 +97,7 @@ class TokenIssuer:
             The token in compact form.
 
         Raises:
-            ValueError: An empty subject, a scope that is no scope, or a reserved claim.
+            ValueError: A subject, scope or claim that no verifier would accept, or a reserved claim.
             TokenRevoked: A not-before lies more than 5 s ahead.
             StoreUnavailable: The revocations cannot be asked.
         """
@@ -126,8 +127,6 @@ class TokenIssuer:
         client_id: str | None,
         claims: Mapping[str, Any] | None,
     ) -> dict[str, Any]:
-        if not isinstance(subject, str) or not subject or "\x00" in subject:
-            raise ValueError("a subject is a non-empty string")
         scope = [scopes] if isinstance(scopes, str) else list(scopes)
         if not all(isinstance(name, str) and name.isprintable() and name and " " not in name for name in scope):
             raise ValueError("a scope is a non-empty string without spaces")
@@ -153,7 +152,16 @@ class TokenIssuer:
         key = self._keys[0]
         headers = {"typ": "at+jwt", **({"kid": key.key_id} if key.key_id else {})}
         claims = {**draft, "iat": issued_at, "exp": issued_at + math.ceil(self._lifetime)}
+        self._check(claims)
         return jwt.encode(claims, key._signing_material, algorithm=key.algorithm, headers=headers)
+
+    def _check(self, claims: dict[str, Any]) -> None:
+        """Refuse to sign what a verifier of ours would refuse to read."""
+        try:
+            read = parse_object(json.dumps(claims, allow_nan=False).encode(), "payload")
+            self._policy.accept(read, typ="at+jwt", now=claims["iat"], digest=str)
+        except AuthError as error:
+            raise ValueError(f"no verifier would accept it: {error.detail}") from None
 
     async def _birth(self, token: _Draft) -> int:
         """The second that the token is issued in: the present one, or the first that no revocation covers.
@@ -172,6 +180,19 @@ class TokenIssuer:
             if waited > MAX_WAIT:
                 raise TokenRevoked(f"nothing may be issued to {token.subject!r:.200} up to {not_before:.0f}")
             await call(self._sleep, pause)
+
+
+def _signing_keys(
+    keys: SecretKey | PrivateKey | Iterable[PrivateKey],
+) -> tuple[SecretKey | PrivateKey, ...]:
+    if isinstance(keys, SecretKey | PrivateKey):
+        return (keys,)
+    several = tuple(keys) if isinstance(keys, Iterable) else ()
+    if not several or not all(isinstance(key, PrivateKey) for key in several):
+        raise ConfigurationError("keys must be a SecretKey, a PrivateKey, or several PrivateKeys")
+    if len({key.key_id for key in several}) < len(several):
+        raise ConfigurationError("several keys need a key_id each, all different")
+    return several
 
 
 class _Draft:

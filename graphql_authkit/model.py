@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, SupportsIndex
+from typing import Any, NoReturn, SupportsIndex, final
 
 __all__ = [
     "ANONYMOUS",
+    "ENVIRON_KEY",
+    "STATE_KEY",
     "ActiveToken",
     "AuthContext",
     "AuthenticatedContext",
@@ -24,10 +26,25 @@ __all__ = [
 ]
 
 
+STATE_KEY = "auth"
+"""Where an ASGI scope's `state` holds the AuthContext."""
+
+ENVIRON_KEY = "graphql_authkit.auth"
+"""Where a WSGI environ holds it. A client cannot set it: headers arrive as `HTTP_…`."""
+
+
 class FrozenDict(dict[str, Any]):
     """A JSON object that cannot be changed, and is still a dict to `json.dumps` and friends."""
 
     __slots__ = ()
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> FrozenDict:
+        self = super().__new__(cls)
+        dict.__init__(self, *args, **kwargs)
+        return self
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Filled by `__new__`: a second call changes nothing."""
 
     def _refuse(self, *_args: object, **_kwargs: object) -> NoReturn:
         raise TypeError("claims are frozen")
@@ -70,13 +87,9 @@ class Request:
     Args:
         headers: Field name and value pairs, names in any case, one pair for each field line. Adapters
             pass on at least those that `credentials.FIELDS` names.
-        method: As on the wire.
-        path: Decoded, for the log only: it never decides whether a request is let in here.
     """
 
     headers: Iterable[tuple[str, str]] = field(repr=False)
-    method: str = "POST"
-    path: str = "/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +108,7 @@ class Credential:
     token: str = field(repr=False)
 
 
+@final
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class VerifiedToken:
     """A token whose signature and claims were accepted. Only a verifier makes one.
@@ -211,11 +225,20 @@ class AuthContext:
     def user(self) -> Any:
         return None
 
+    def __setattr__(self, name: str, _value: object) -> NoReturn:
+        raise AttributeError(f"an AuthContext is frozen: {name!r} cannot be set")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"an AuthContext is frozen: {name!r} cannot be deleted")
+
     def __copy__(self) -> AuthContext:
         return self
 
     def __deepcopy__(self, _memo: object) -> AuthContext:
         return self
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        return "ANONYMOUS"  # pickled by name: the copy is the same object
 
     def __repr__(self) -> str:
         return "AuthContext(anonymous)"
@@ -228,9 +251,11 @@ class AuthenticatedContext(AuthContext):
     _token: VerifiedToken
     _user: Any
 
-    def __init__(self, active: ActiveToken, user: Any = None) -> None:
+    def __new__(cls, active: ActiveToken, user: Any = None) -> AuthenticatedContext:
+        self = super().__new__(cls)
         object.__setattr__(self, "_token", active.token)
         object.__setattr__(self, "_user", user)
+        return self
 
     @property
     def is_authenticated(self) -> bool:
@@ -275,12 +300,6 @@ class AuthenticatedContext(AuthContext):
     @property
     def user(self) -> Any:
         return self._user
-
-    def __setattr__(self, name: str, _value: object) -> NoReturn:
-        raise AttributeError(f"an AuthContext is frozen: {name!r} cannot be set")
-
-    def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"an AuthContext is frozen: {name!r} cannot be deleted")
 
     def __reduce__(self) -> tuple[type[AuthenticatedContext], tuple[ActiveToken, Any]]:
         return AuthenticatedContext, (ActiveToken(self._token), self._user)

@@ -9,7 +9,8 @@ here, in `judge`, once for every store.
   at or before it. The strictest wins. `iat` has a grain of one second, and so has the rule: what was
   issued within the second of the rule is refused, for it may have been before.
 - A token without `iat` is refused by any rule that covers it: it may be as old as you like.
-- A rule lives until the last token that it concerns has expired, the largest leeway included.
+- A rule lives until the last token that it concerns has expired, the largest leeway included. Of a token
+  without `iat` nobody knows when it was issued: it is taken for new whenever it is checked.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
-from ._flow import Port, arun, call, run
+from ._flow import AsyncPortError, Port, arun, call, run
 from .claims import MAX_LEEWAY
 from .errors import AuthError, ClaimRejected, ConfigurationError, StoreUnavailable, TokenRevoked
-from .events import Listener, RevocationRecorded, emit, log_event
+from .events import Listener, RevocationRecorded, check_listener, emit, log_event
 from .model import ActiveToken, AuthContext, VerifiedToken, token_key
 
 __all__ = [
@@ -38,6 +39,9 @@ __all__ = [
     "judge",
     "keys_of",
 ]
+
+CLOCK_TOLERANCE = 5.0
+"""Seconds that a `before` may lie ahead, since clocks differ."""
 
 Scope: TypeAlias = Literal["token", "session", "subject", "client", "issuer", "all"]
 
@@ -73,7 +77,7 @@ class Verdict:
 
     Args:
         revoked_by: The strictest rule that refuses it, or None.
-        not_before: The latest not-before that covers it, whether or not it is refused.
+        not_before: The latest not-before that covers it, where no rule of its own refuses it.
     """
 
     revoked_by: Rule | None = None
@@ -190,9 +194,9 @@ class Revocations:
         self._store = store
         self._record_port: Port[..., None] = Port(store.record)
         self._check_port: Port[..., Verdict] = Port(store.check)
-        self._max_lifetime = max_token_lifetime
+        self.max_token_lifetime = max_token_lifetime
         self._clock = clock
-        self._on_event = on_event
+        self._on_event = check_listener(on_event)
 
     @property
     def is_async_only(self) -> bool:
@@ -236,7 +240,7 @@ class Revocations:
         """Take back every token issued in a session at or before now, or `before` (seconds since the epoch).
 
         Raises:
-            ValueError: An empty identifier, or `before` in the future.
+            ValueError: An empty identifier, or `before` more than 5 s ahead.
             StoreUnavailable: It could not be recorded.
         """
         run(self._record(self._before("session", issuer, session_id, before)), "revoke_session")
@@ -254,7 +258,10 @@ class Revocations:
         await arun(self._record(self._before("subject", issuer, subject, before)))
 
     def revoke_client(self, issuer: str, client_id: str, before: float | None = None) -> None:
-        """Take back every token issued to a client at or before now, or `before`; raises as `revoke_session`."""
+        """Take back every token issued to a client at or before now, or `before`; raises as `revoke_session`.
+
+        A token's client is the first of `client_id`, `azp`, `appid` and `cid` that it has.
+        """
         run(self._record(self._before("client", issuer, client_id, before)), "revoke_client")
 
     async def arevoke_client(self, issuer: str, client_id: str, before: float | None = None) -> None:
@@ -296,7 +303,7 @@ class Revocations:
     async def _active(self, token: VerifiedToken) -> ActiveToken:
         now = self._clock()
         born = now if token.issued_at is None else token.issued_at
-        if token.expires_at - born > self._max_lifetime + MAX_LEEWAY:
+        if token.expires_at - born > self.max_token_lifetime + MAX_LEEWAY:
             raise ClaimRejected("exp", "the token lives longer than max_token_lifetime=, which revocations outlive")
         rule = (await self._verdict(token, now)).revoked_by
         if rule is not None:
@@ -312,7 +319,7 @@ class Revocations:
             verdict = self._store.local_check(token, now)
             if verdict is None:
                 verdict = await call(self._check_port, token, now)
-        except (AuthError, ConfigurationError):
+        except (AuthError, AsyncPortError):
             raise
         except Exception as error:
             raise StoreUnavailable(f"{type(self._store).__name__}: {type(error).__name__}") from error
@@ -323,7 +330,7 @@ class Revocations:
     async def _record(self, rule: Rule) -> None:
         try:
             await call(self._record_port, rule, self._clock())
-        except (AuthError, ConfigurationError):
+        except (AuthError, AsyncPortError):
             raise
         except Exception as error:
             raise StoreUnavailable(f"{type(self._store).__name__}: {type(error).__name__}") from error
@@ -340,14 +347,14 @@ class Revocations:
         now = self._clock()
         if before is None:
             before = now
-        if not _is_date(before) or before > now + MAX_LEEWAY:
+        if not _is_date(before) or before > now + CLOCK_TOLERANCE:
             raise ValueError("before is in seconds since the epoch, and not in the future")
         key = RevocationKey(
             scope,
             "" if scope == "all" else _identifier("issuer", issuer),
             "" if scope in ("all", "issuer") else _identifier(scope, value),
         )
-        return Rule(key, float(math.floor(before)), max(before, now) + self._max_lifetime + 2 * MAX_LEEWAY)
+        return Rule(key, math.floor(before), max(before, now) + self.max_token_lifetime + 2 * MAX_LEEWAY)
 
 
 def _jti_rule(issuer: str, token_id: str, expires_at: float) -> Rule:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import http.client
+import io
 from collections.abc import Callable, Iterable, Iterator
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from ._gate import FIELDS, Gate, is_preflight
-from .authenticator import ENVIRON_KEY, Authenticator, serving
+from ._gate import FIELDS, Gate, is_preflight, is_preflight_field
+from .authenticator import Authenticator, serving
 from .errors import AuthError, ConfigurationError
-from .model import ANONYMOUS, AuthContext, Request
+from .model import ANONYMOUS, ENVIRON_KEY, AuthContext, Request
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["ENVIRON_KEY", "AuthMiddleware"]
 
-_FIELDS = tuple((f"HTTP_{name.upper().replace('-', '_')}", name) for name in sorted(FIELDS))
+_FIELDS = {f"HTTP_{name.upper().replace('-', '_')}": name for name in FIELDS} | {"CONTENT_LENGTH": "content-length"}
 
 
 class AuthMiddleware:
@@ -54,29 +55,36 @@ class AuthMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        fields = [(name, environ[key]) for key, name in _FIELDS if key in environ]
-        try:
-            auth = self._admit(environ, fields)
-        except AuthError as error:
-            accept = [value for name, value in fields if name == "accept"]
-            with serving(ANONYMOUS):
-                response = self._gate.refusal(error, accept)
-                status = f"{response.status} {HTTPStatus(response.status).phrase}"
-                start_response(status, list(response.headers))
-                return [b"" if environ["REQUEST_METHOD"] == "HEAD" else response.body]
+        fields = [(name, environ[key]) for key, name in _FIELDS.items() if key in environ]
+        auth: AuthContext = ANONYMOUS
+        if self._guards(environ):
+            if is_preflight(environ["REQUEST_METHOD"], fields):
+                _make_bare(environ)
+            else:
+                try:
+                    auth = self._gate.auth.authenticate(Request(fields), optional=self._gate.optional)
+                except AuthError as error:
+                    with serving(ANONYMOUS):
+                        return self._refuse(error, environ, fields, start_response)
         environ[ENVIRON_KEY] = auth
         return self._serve(auth, environ, start_response)
 
-    def _admit(self, environ: WSGIEnvironment, fields: list[tuple[str, str]]) -> AuthContext:
-        gate = self._gate
-        root = _decoded(environ.get("SCRIPT_NAME", ""))
-        path = root + _decoded(environ.get("PATH_INFO", ""))
-        if not gate.guards(path or "/", root):
-            return ANONYMOUS
-        if is_preflight(environ["REQUEST_METHOD"], fields):
-            return ANONYMOUS
-        request = Request(fields, environ["REQUEST_METHOD"], path)
-        return gate.auth.authenticate(request, optional=gate.optional)
+    def _guards(self, environ: WSGIEnvironment) -> bool:
+        # A path without its leading slash is a trick: routers put it there, and read another path than we do.
+        path = _decoded(environ.get("PATH_INFO", "")) or "/"
+        return self._gate.guards(path, _decoded(environ.get("SCRIPT_NAME", "")).rstrip("/"))
+
+    def _refuse(
+        self,
+        error: AuthError,
+        environ: WSGIEnvironment,
+        fields: list[tuple[str, str]],
+        start_response: StartResponse,
+    ) -> Iterable[bytes]:
+        response = self._gate.refusal(error, [value for name, value in fields if name == "accept"])
+        phrase = http.client.responses.get(response.status, "Refused")
+        start_response(f"{response.status} {phrase}", list(response.headers))
+        return [b"" if environ["REQUEST_METHOD"] == "HEAD" else response.body]
 
     def _serve(self, auth: AuthContext, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         scope = serving(auth)
@@ -111,6 +119,15 @@ class _Body:
                 close()
         finally:
             self._end()
+
+
+def _make_bare(environ: WSGIEnvironment) -> None:
+    """Leave a preflight nothing that an app could take for a request of another kind."""
+    for key in [key for key in environ if key.startswith("HTTP_")]:
+        if not is_preflight_field(key[5:].lower().replace("_", "-")):
+            del environ[key]
+    environ.pop("CONTENT_TYPE", None)
+    environ |= {"wsgi.input": io.BytesIO(), "CONTENT_LENGTH": "0", "QUERY_STRING": ""}
 
 
 def _decoded(value: str) -> str:

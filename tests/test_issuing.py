@@ -85,9 +85,10 @@ def test_the_first_key_signs_and_all_are_published() -> None:
 
 
 def test_neither_a_secret_nor_a_private_member_is_ever_published() -> None:
-    published = token_issuer([key(), key("ES256"), key("EdDSA"), SECRET]).jwks()
+    published = token_issuer([key(), key("ES256"), key("EdDSA")]).jwks()
     members = {name for jwk in published["keys"] for name in jwk}
     assert (len(published["keys"]), members & {"d", "p", "q", "dp", "dq", "qi", "k"}) == (3, set())
+    assert token_issuer(SECRET).jwks() == {"keys": []}
 
 
 def test_more_claims_may_be_given_and_none_that_the_arguments_set() -> None:
@@ -97,10 +98,31 @@ def test_more_claims_may_be_given_and_none_that_the_arguments_set() -> None:
             token_issuer().issue("u", claims={name: "x"})
 
 
-@pytest.mark.parametrize("subject", ["", None, 1, "a\x00"])
+@pytest.mark.parametrize("subject", ["", None, 1, "a\x00", "\ud800"])
 def test_a_token_is_for_somebody(subject: Any, drive: Driver) -> None:
-    with pytest.raises(ValueError, match="subject"):
+    with pytest.raises(ValueError, match="no verifier would accept it"):
         drive(token_issuer(), "issue", subject)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"session_id": ""},
+        {"client_id": ""},
+        {"client_id": "a\x00"},
+        {"claims": {"x": float("nan")}},
+        {"claims": {"x": 10**30}},
+        {"claims": {"events": {}}},
+        {"claims": {"typ": "ID"}},
+        {"claims": {"cnf": {}}},
+        {"claims": {"token_use": "id"}},
+        {"claims": {"azp": 5}},
+        {"claims": {"x": "\udfff"}},
+    ],
+)
+def test_nothing_is_signed_that_a_verifier_would_refuse(options: dict[str, Any], drive: Driver) -> None:
+    with pytest.raises(ValueError, match=r"no verifier would accept it|Out of range"):
+        drive(token_issuer(), "issue", "user-1", **options)
 
 
 @pytest.mark.parametrize("scopes", [["a b"], [""], ["a\n"], [1], [None]])
@@ -119,6 +141,10 @@ def test_one_scope_may_be_given_as_one_string() -> None:
         {"keys": []},
         {"keys": ["x"]},
         {"keys": [SecretKey("s" * 32), key()]},
+        {"keys": [SECRET]},
+        {"keys": JWKS({"keys": [key().public_jwk()]})},
+        {"keys": None},
+        {"revocations": Revocations(MemoryRevocationStore(), max_token_lifetime=599), "lifetime": 600},
         {"keys": [key(), PrivateKey(key().pem(), algorithm="PS256", key_id="RS256-1")]},
         {"issuer": ""},
         {"audience": ""},

@@ -23,7 +23,7 @@ from graphql_authkit.errors import (
 )
 from graphql_authkit.keys import KeySet
 from graphql_authkit.testing import LocalIssuer
-from graphql_authkit.verifier import _warned
+from graphql_authkit.events import _dangers
 from tests.support import AUDIENCE, ISSUER, NOW, Clock, Driver, key, local_issuer, refused
 
 
@@ -220,7 +220,7 @@ def test_every_verifier_is_a_verifier() -> None:
 
 
 def test_danger_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    _warned.clear()
+    _dangers.clear()
     with caplog.at_level(logging.WARNING, "graphql_authkit"):
         for _ in range(3):
             JWTVerifier(keys=SecretKey("s" * 32), insecure_any_issuer=True, insecure_any_audience=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Protocol
 
-from ..authenticator import ENVIRON_KEY, current_auth
 from ..errors import MissingCredential
 from ..model import AuthContext, AuthenticatedContext
+from .context import find_auth
 
 __all__ = ["HasContext", "get_auth", "require_auth"]
 
@@ -29,15 +28,7 @@ def get_auth(info: HasContext) -> AuthContext:
     Returns:
         The AuthContext; ANONYMOUS where no adapter put one anywhere.
     """
-    context = info.context
-    found = _member(context, "auth")
-    if isinstance(found, AuthContext):
-        return found
-    for request in (_member(context, "request"), context):
-        found = _from_request(request)
-        if isinstance(found, AuthContext):
-            return found
-    return current_auth()
+    return find_auth(info.context)
 
 
 def require_auth(info: HasContext) -> AuthenticatedContext:
@@ -50,19 +41,3 @@ def require_auth(info: HasContext) -> AuthenticatedContext:
     if not isinstance(auth, AuthenticatedContext):
         raise MissingCredential("require_auth() in a resolver, for an anonymous caller")
     return auth
-
-
-def _member(context: object, name: str) -> object:
-    if isinstance(context, Mapping):
-        return context.get(name)
-    return getattr(context, name, None)
-
-
-def _from_request(request: object) -> object:
-    """The AuthContext that a middleware left in an ASGI scope or a WSGI environ."""
-    scope = getattr(request, "scope", None)
-    if isinstance(scope, Mapping):
-        state = scope.get("state")
-        return state.get("auth") if isinstance(state, Mapping) else None
-    environ = getattr(request, "environ", None)
-    return environ.get(ENVIRON_KEY) if isinstance(environ, Mapping) else None

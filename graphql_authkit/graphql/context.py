@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 from ..authenticator import current_auth
-from ..model import AuthContext
+from ..model import ENVIRON_KEY, STATE_KEY, AuthContext
 
-__all__ = ["FrozenContext", "FrozenContextError", "freeze"]
+__all__ = ["FrozenContext", "FrozenContextError", "find_auth", "freeze"]
 
 
 class FrozenContextError(AttributeError, TypeError):
@@ -26,7 +26,7 @@ class FrozenContext(Mapping[str, Any]):
 
     Args:
         members: Copied.
-        origin: Where attributes that are no members are looked up: properties and methods.
+        origin: Where properties and methods are looked up, which are no members.
     """
 
     __slots__ = ("__weakref__", "_members", "_origin")
@@ -58,10 +58,9 @@ class FrozenContext(Mapping[str, Any]):
             raise AttributeError(name)  # nor while an unpickler or copier has not filled the slots
         if name in self._members:
             return self._members[name]
-        try:
-            return getattr(self._origin, name)
-        except AttributeError:
-            raise AttributeError(f"the context has no {name!r}", name=name, obj=self) from None
+        if hasattr(type(self._origin), name):
+            return getattr(self._origin, name)  # a property or method; what was set later stays unseen
+        raise AttributeError(f"the context has no {name!r}", name=name, obj=self)
 
     def _refuse(self, name: object = "", *_args: object, **_kwargs: object) -> NoReturn:
         what = repr(name) if isinstance(name, str) else "it"  # never a value: it could be a secret
@@ -79,6 +78,9 @@ class FrozenContext(Mapping[str, Any]):
     def __deepcopy__(self, _memo: object) -> FrozenContext:
         return self
 
+    def __reduce_ex__(self, _protocol: object) -> NoReturn:
+        raise TypeError("a FrozenContext belongs to its operation and cannot be pickled")
+
     def __repr__(self) -> str:
         return f"FrozenContext({sorted(self._members)})"
 
@@ -89,8 +91,8 @@ def freeze(context: object = None, *, auth: AuthContext | None = None) -> Frozen
     Args:
         context: A mapping, any object (its attributes become members), None, or a FrozenContext, which
             stays the same object where nothing is to be added.
-        auth: Put in as `auth`. Without it an AuthContext already there stays, or else, unless something
-            of your own is called `auth`, `current_auth()` is put in.
+        auth: Put in as `auth`. Without it who is calling is found as `get_auth` finds it and put in,
+            unless something of your own is called `auth`.
 
     Raises:
         TypeError: A string or number, which can be no context.
@@ -104,13 +106,42 @@ def freeze(context: object = None, *, auth: AuthContext | None = None) -> Frozen
         raise TypeError(f"a {type(context).__name__} is no context")
     else:
         members, origin = _attributes(context), context
-    if auth is not None:
-        members = {**members, "auth": auth}
-    elif "auth" not in members and not isinstance(getattr(origin, "auth", None), AuthContext):
-        members = {**members, "auth": current_auth()}
-    elif isinstance(context, FrozenContext):
+    if auth is None:
+        own = members.get("auth")
+        if own is not None and not isinstance(own, AuthContext):
+            return context if isinstance(context, FrozenContext) else FrozenContext(members, origin)
+        auth = find_auth(context)
+    if isinstance(context, FrozenContext) and members.get("auth") is auth:
         return context
-    return FrozenContext(members, origin)
+    return FrozenContext({**members, "auth": auth}, origin)
+
+
+def find_auth(context: object) -> AuthContext:
+    """Who is calling, however a framework carries it; see `get_auth`."""
+    found = _member(context, "auth")
+    if isinstance(found, AuthContext):
+        return found
+    for request in (_member(context, "request"), context):
+        found = _from_request(request)
+        if isinstance(found, AuthContext):
+            return found
+    return current_auth()
+
+
+def _member(context: object, name: str) -> object:
+    if isinstance(context, Mapping) and name in context:
+        return context[name]
+    return getattr(context, name, None)
+
+
+def _from_request(request: object) -> object:
+    """The AuthContext that a middleware left in an ASGI scope or a WSGI environ."""
+    scope = getattr(request, "scope", None)
+    if isinstance(scope, Mapping):
+        state = scope.get("state")
+        return state.get(STATE_KEY) if isinstance(state, Mapping) else None
+    environ = getattr(request, "environ", None)
+    return environ.get(ENVIRON_KEY) if isinstance(environ, Mapping) else None
 
 
 def _attributes(context: object) -> dict[str, Any]:

@@ -7,13 +7,14 @@ tenants that may sign in.
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from .._http import Fetched, Fetcher, StandardFetcher, check_url
+from .._http import Fetched, Fetcher, FetchError, StandardFetcher, check_headers, check_url, fetch_document
 from .._jws import parse_object
 from ..errors import ConfigurationError, KeysUnavailable, MalformedToken
 
@@ -46,6 +47,7 @@ def discover(
     tenants: Sequence[str] = (),
     timeout: float = 5.0,
     headers: Mapping[str, str] | None = None,
+    ssl_context: ssl.SSLContext | None = None,
     fetcher: Fetcher | None = None,
     insecure_allow_http: bool = False,
 ) -> ServerMetadata:
@@ -56,6 +58,7 @@ def discover(
         tenants: Entra's tenant ids, where the issuer is its `common` or `organizations`.
         timeout: Seconds for each document.
         headers: Sent along.
+        ssl_context: Instead of the system's defaults.
         fetcher: Instead of the standard library's HTTP client.
         insecure_allow_http: Let an issuer that is not loopback be plain http.
 
@@ -66,13 +69,15 @@ def discover(
     check_url(issuer, allow_http=insecure_allow_http)
     tenant_issuers(issuer, tenants)  # raises where the two do not go together
     expected = _with_tenant(issuer, _TEMPLATE) if tenants else issuer
-    fetch = StandardFetcher() if fetcher is None else fetcher
+    fetch = StandardFetcher(ssl_context) if fetcher is None else fetcher
     failure = ""
     for url in _well_known(issuer):
         try:
-            answer = fetch(url, headers=headers or {}, timeout=timeout, max_bytes=MAX_DOCUMENT_BYTES)
-        except Exception as error:
-            raise KeysUnavailable(f"{url}: {error}") from error
+            answer = fetch_document(
+                fetch, url, headers=check_headers(headers or {}), timeout=timeout, max_bytes=MAX_DOCUMENT_BYTES
+            )
+        except FetchError as error:
+            raise KeysUnavailable(str(error)) from error
         if answer.status == 200:
             return _read(answer, url, expected, allow_http=insecure_allow_http or issuer.startswith("http:"))
         failure = f"{url}: HTTP {answer.status}"
@@ -124,9 +129,12 @@ def _read(answer: Fetched, url: str, expected: str, *, allow_http: bool) -> Serv
         raise ConfigurationError(f"{url} is the document of issuer {stated!r:.200}, not of {expected!r}{hint}")
     if not isinstance(jwks_uri, str):
         raise KeysUnavailable(f"{url}: no jwks_uri")
+    try:
+        check_url(jwks_uri, allow_http=True)
+    except ConfigurationError as error:
+        raise KeysUnavailable(f"{url}: jwks_uri: {error}") from None
     scheme, host = urlsplit(url).scheme, urlsplit(url).hostname
     allowed = allow_http and (scheme, host) == (urlsplit(jwks_uri).scheme, urlsplit(jwks_uri).hostname)
     if not jwks_uri.startswith("https:") and not allowed:
         raise KeysUnavailable(f"{url}: its jwks_uri is not https")  # nor loopback: that is this machine's
-    check_url(jwks_uri, allow_http=True)
     return ServerMetadata(expected, jwks_uri, MappingProxyType(document))

@@ -50,7 +50,7 @@ def key_for(material: object, *, algorithm: str, key_id: str | None) -> Verifica
     Raises:
         ConfigurationError: The algorithm is unknown, or not one for this key, or the key is too small.
     """
-    row = ALGORITHMS.get(algorithm)
+    row = ALGORITHMS.get(algorithm) if isinstance(algorithm, str) else None
     if row is None:
         raise ConfigurationError(f"algorithm must be one of {sorted(ALGORITHMS)}, not {algorithm!r:.40}")
     if key_id is not None and (not isinstance(key_id, str) or not key_id):
@@ -110,7 +110,9 @@ def read_set(document: str | bytes | Mapping[str, Any], *, symmetric: bool) -> t
         ValueError: It is no key set at all.
     """
     if not isinstance(document, Mapping):
-        data = document.encode() if isinstance(document, str) else document
+        data = document.encode("utf-8", "replace") if isinstance(document, str) else document
+        if not isinstance(data, bytes):
+            raise ValueError("a key set is a JSON object, or the text of one")
         try:
             document = parse_object(data, "key set")
         except MalformedToken as error:

@@ -39,11 +39,14 @@ class SecretKey(StaticSource):
     def __init__(self, secret: str | bytes, *, algorithm: str = "HS256", key_id: str | None = None) -> None:
         if not isinstance(secret, str | bytes):
             raise ConfigurationError(f"a secret is str or bytes, not {type(secret).__name__}")
-        row = ALGORITHMS.get(algorithm)
+        row = ALGORITHMS.get(algorithm) if isinstance(algorithm, str) else None
         if row is None or row.kty != "oct":
             raise ConfigurationError(f"a secret serves HS256, HS384 or HS512, not {algorithm!r:.40}")
         try:
-            material = row.implementation.prepare_key(secret)
+            material = secret if isinstance(secret, bytes) else secret.encode("utf-8")
+            row.implementation.prepare_key(material.strip())  # PyJWT knows keys of other kinds by how they begin
+        except UnicodeEncodeError:
+            raise ConfigurationError("a secret of type str must be encodable as UTF-8") from None
         except InvalidKeyError as error:
             raise ConfigurationError(str(error)) from None
         key = key_for(material, algorithm=algorithm, key_id=key_id)
@@ -125,7 +128,7 @@ class PrivateKey(StaticSource):
     @classmethod
     def generate(cls, algorithm: str = "RS256", *, key_id: str | None = None) -> PrivateKey:
         """Make a new key: RSA of 2048 bits, or of the algorithm's curve."""
-        row = ALGORITHMS.get(algorithm)
+        row = ALGORITHMS.get(algorithm) if isinstance(algorithm, str) else None
         private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
         match row and (row.kty, row.crv):
             case ("RSA", _):

@@ -1,4 +1,4 @@
-"""An issuer's key set over HTTP: fetched in a thread of its own, read by everyone without waiting.
+"""An issuer's key set over HTTP: fetched in a thread of its own; whoever needs none of it waits for nothing.
 
 Rules:
 - A flight belongs to a short-lived daemon thread, never to a caller's task, thread or loop. It is marked
@@ -20,9 +20,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from .._http import Fetcher, StandardFetcher, check_url
+from .._http import Fetcher, FetchError, StandardFetcher, check_headers, check_url, fetch_document, shown_url
 from ..errors import AuthError, ConfigurationError, KeysUnavailable
-from ..events import KeysFetched, KeysFetchFailed, Listener, emit, log_event
+from ..events import KeysFetched, KeysFetchFailed, Listener, check_listener, emit, log_danger, log_event
 from .discovery import discover, tenant_issuers
 from .jwk import read_set
 from .source import KeySet
@@ -30,6 +30,8 @@ from .source import KeySet
 __all__ = ["RemoteJWKS"]
 
 FIRST_PAUSE = 1.0
+OVERDUE = 3  # timeouts, after which a flight that does not end (a fetcher that hangs) is given up
+LARGEST = 604_800  # a week, in seconds: keys that the issuer dropped are not believed for longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +46,17 @@ class _State:
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     flight: Future[KeySet] | None = None
+    overdue_at: float = math.inf
     searched_at: float = -math.inf
     retry_at: float = -math.inf
     pause: float = 0.0
     last_failure: str = ""
+
+
+def _check_settings(**settings: float) -> None:
+    for name, value in settings.items():
+        if not isinstance(value, int | float) or not 0 < value <= LARGEST:
+            raise ConfigurationError(f"{name} must be a positive number, at most {LARGEST}")
 
 
 class RemoteJWKS:
@@ -91,22 +100,23 @@ class RemoteJWKS:
     ) -> None:
         if fetcher is not None and ssl_context is not None:
             raise ConfigurationError("ssl_context= is for the standard fetcher: give it to your own")
-        for name, value in {"timeout": timeout, "ttl": ttl, "max_bytes": max_bytes, "max_keys": max_keys}.items():
-            if not value > 0:
-                raise ConfigurationError(f"{name} must be positive")
+        _check_settings(timeout=timeout, ttl=ttl, max_bytes=max_bytes, max_keys=max_keys)
         if not 0 < cooldown <= ttl:
             raise ConfigurationError("cooldown must be positive and at most ttl")
         self.url = check_url(url, allow_http=insecure_allow_http)
+        if insecure_allow_http:
+            log_danger("insecure_allow_http", "whoever is on the way can give us keys of their own")
         self.timeout = timeout
+        self._fetch_timeout = timeout
         self._locate: Callable[[], str] = lambda: self.url
         self._ttl = ttl
         self._cooldown = cooldown
         self._max_bytes = max_bytes
         self._max_keys = max_keys
-        self._headers = dict(headers or {})
+        self._headers = check_headers(headers or {})
         self._fetch = StandardFetcher(ssl_context) if fetcher is None else fetcher
         self._clock = clock
-        self._on_event = on_event
+        self._on_event = check_listener(on_event)
         self._snapshot: _Snapshot | None = None
         self._state = _State()
         _instances.add(self)
@@ -131,7 +141,7 @@ class RemoteJWKS:
         Args:
             issuer: Exactly as the tokens' `iss` has it.
             tenants: Entra's tenant ids, where the issuer is a shared one.
-            timeout: See RemoteJWKS; each document has it, a waiter has it twice.
+            timeout: See RemoteJWKS; each document has it, and who waits for up to three of them three times as much.
 
         Raises:
             ConfigurationError: As RemoteJWKS, and where issuer and tenants do not go together.
@@ -160,7 +170,7 @@ class RemoteJWKS:
             ).jwks_uri
 
         source._locate = locate
-        source.timeout = 2 * timeout
+        source.timeout = 3 * timeout  # two places for the metadata, and the keys
         return source
 
     def key_set(self) -> KeySet | None:
@@ -181,11 +191,11 @@ class RemoteJWKS:
         """
         state = self._state
         with state.lock:
-            if state.flight is not None:
-                return state.flight
             now = self._clock()
+            if state.flight is not None and now < state.overdue_at:
+                return state.flight
             if now < state.retry_at:
-                raise KeysUnavailable(f"{self.url}: {state.last_failure} (next try in {state.retry_at - now:.1f} s)")
+                raise KeysUnavailable(f"{state.last_failure} (next try in {state.retry_at - now:.1f} s)")
             if unknown_kid is not None:
                 if now < state.searched_at + self._cooldown:
                     return None
@@ -193,59 +203,62 @@ class RemoteJWKS:
             flight: Future[KeySet] = Future()
             flight.set_running_or_notify_cancel()
             state.flight = flight
+            state.overdue_at = now + OVERDUE * self.timeout
         try:
             threading.Thread(target=self._fly, args=(flight,), name="graphql-authkit-keys", daemon=True).start()
-        except RuntimeError as error:  # the interpreter is shutting down, or there are no threads left
+        except (RuntimeError, MemoryError) as error:  # shutting down, or there are no threads left
             self._land(flight, None, f"no thread: {error}", 0.0)
         return flight
 
     def _fly(self, flight: Future[KeySet]) -> None:
         started = time.monotonic()
         keys: KeySet | None = None
-        failure = ""
+        failure = "the fetch failed"
         try:
             keys = self._fetch_set(started)
-        except AuthError as error:
-            failure = error.detail
-        except Exception as error:
-            failure = f"{type(error).__name__}: {error}"
-        self._land(flight, keys, failure, time.monotonic() - started)
+        except (AuthError, FetchError) as error:
+            failure = error.detail if isinstance(error, AuthError) else str(error)
+        except BaseException as error:  # SystemExit too: a flight that never ends would hold everyone
+            failure = type(error).__name__
+        finally:
+            self._land(flight, keys, failure, time.monotonic() - started)
 
     def _fetch_set(self, started: float) -> KeySet:
         url = self._locate()
-        answer = self._fetch(url, headers=self._headers, timeout=self.timeout, max_bytes=self._max_bytes)
+        answer = fetch_document(
+            self._fetch, url, headers=self._headers, timeout=self._fetch_timeout, max_bytes=self._max_bytes
+        )
         if answer.status != 200:
-            raise KeysUnavailable(f"{url}: HTTP {answer.status}")
-        if len(answer.body) > self._max_bytes:
-            raise KeysUnavailable(f"{url}: longer than {self._max_bytes} bytes")
+            raise FetchError(f"{shown_url(url)}: HTTP {answer.status}")
         keys, left_out = read_set(answer.body, symmetric=False)
         if len(keys) + len(left_out) > self._max_keys:
-            raise KeysUnavailable(f"{url}: more than {self._max_keys} keys")
+            raise FetchError(f"{shown_url(url)}: more than {self._max_keys} keys")
         if not keys:
-            raise KeysUnavailable(f"{url}: no usable key: {left_out}")
-        emit(self._on_event, KeysFetched(url, len(keys), tuple(left_out), time.monotonic() - started))
+            raise FetchError(f"{shown_url(url)}: no usable key: {left_out}")
+        emit(self._on_event, KeysFetched(shown_url(url), len(keys), tuple(left_out), time.monotonic() - started))
         return KeySet(keys)
 
     def _land(self, flight: Future[KeySet], keys: KeySet | None, failure: str, seconds: float) -> None:
         state = self._state
         with state.lock:
-            now = self._clock()
-            if keys is not None:
-                self._snapshot = _Snapshot(keys, now + self._ttl)
-                state.pause, state.retry_at = 0.0, -math.inf
-            else:
-                state.pause = min(max(FIRST_PAUSE, state.pause * 2), self._cooldown)
-                state.retry_at = now + state.pause
-                state.last_failure = failure
-            state.flight = None
+            if state.flight is flight:  # else it was given up, and must not overwrite a newer one
+                state.flight = None
+                now = self._clock()
+                if keys is not None:
+                    self._snapshot = _Snapshot(keys, now + self._ttl)
+                    state.pause, state.retry_at = 0.0, -math.inf
+                elif self.key_set() is None:  # a search that fails beside good keys has its cooldown
+                    state.pause = min(max(FIRST_PAUSE, state.pause * 2), self._cooldown)
+                    state.retry_at = now + state.pause
+                    state.last_failure = failure
         if keys is not None:
             flight.set_result(keys)
         else:
-            emit(self._on_event, KeysFetchFailed(self.url, failure, seconds))
-            flight.set_exception(KeysUnavailable(f"{self.url}: {failure}"))
+            flight.set_exception(KeysUnavailable(failure))
+            emit(self._on_event, KeysFetchFailed(shown_url(self.url), failure, seconds))
 
     def __repr__(self) -> str:
-        return f"RemoteJWKS({self.url!r})"
+        return f"RemoteJWKS({shown_url(self.url)!r})"
 
 
 _instances: weakref.WeakSet[RemoteJWKS] = weakref.WeakSet()

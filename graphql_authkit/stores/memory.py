@@ -47,6 +47,7 @@ class MemoryRevocationStore:
             self._rules[rule.key] = kept
             if known is None or kept.expires_at != known.expires_at:
                 heapq.heappush(self._by_expiry, (kept.expires_at, rule.key))
+                self._compact()
 
     def check(self, token: Revocable, now: float) -> Verdict:
         """The verdict on a token. It reads without a lock: a dict lookup is atomic."""
@@ -60,6 +61,12 @@ class MemoryRevocationStore:
 
     def __len__(self) -> int:
         return len(self._rules)
+
+    def _compact(self) -> None:
+        """Drop what renewed rules left behind, so that the heap stays as bounded as the rules."""
+        if len(self._by_expiry) > 2 * len(self._rules) + 64:
+            self._by_expiry = [(rule.expires_at, key) for key, rule in self._rules.items()]
+            heapq.heapify(self._by_expiry)
 
     def _purge(self, now: float) -> None:
         while self._by_expiry and self._by_expiry[0][0] <= now:

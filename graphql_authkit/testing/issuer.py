@@ -81,12 +81,13 @@ class LocalIssuer:
             without: Claims and header members to leave out.
             header: Put over the good header.
             lifetime: Seconds; negative for a token that has expired.
-            key: Signs instead of the issuer's own.
+            key: Signs instead of the issuer's own; unless it is a retired one, under the `kid` of the present one.
         """
         now = int(self._clock())
         left_out = frozenset(without)
         signing_key = self.key if key is None else key
-        good_header = {"alg": signing_key.algorithm, "kid": self.key.key_id, "typ": "at+jwt"}
+        kid = signing_key.key_id if signing_key in self.retired else self.key.key_id
+        good_header = {"alg": signing_key.algorithm, "kid": kid, "typ": "at+jwt"}
         good_claims = {
             "iss": self.issuer,
             "sub": subject,
@@ -95,7 +96,7 @@ class LocalIssuer:
             "exp": now + lifetime,
             "jti": base64.urlsafe_b64encode(f"{subject}-{time.monotonic_ns()}".encode()).decode(),
             "client_id": "test-client",
-            "scope": " ".join(scopes),
+            "scope": scopes if isinstance(scopes, str) else " ".join(scopes),
         }
         return sign(
             {name: value for name, value in {**good_header, **(header or {})}.items() if name not in left_out},

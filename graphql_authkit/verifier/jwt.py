@@ -1,4 +1,4 @@
-"""Verifiers: from a token's text to a VerifiedToken, or an AuthError. No header, no user, no revocation.
+"""JWTVerifier: from a token's text to a VerifiedToken, or an AuthError. No header, no user, no revocation.
 
 The order never changes: parse, find the key, check the signature, and only then read the claims.
 """
@@ -6,18 +6,18 @@ The order never changes: parse, find the key, check the signature, and only then
 from __future__ import annotations
 
 import hashlib
-import logging
+import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import NamedTuple, Protocol, TypedDict, runtime_checkable
+from typing import NamedTuple, TypedDict, TypeVar
 
 from typing_extensions import Unpack
 
-from ._cache import GenerationalCache
-from ._flow import arun, run, wait
-from ._http import Fetcher
-from ._jws import (
+from .._cache import GenerationalCache
+from .._flow import arun, run, wait
+from .._http import Fetcher
+from .._jws import (
     ALGORITHMS,
     Header,
     VerificationKey,
@@ -26,37 +26,19 @@ from ._jws import (
     parse_object,
     signing_input_digest,
 )
-from .claims import ClaimPath, ClaimsPolicy, Profile
-from .errors import AuthError, ConfigurationError, KeysUnavailable, UnknownKey
-from .events import Listener, log_event
-from .keys import KeySet, KeySource, RemoteJWKS
-from .keys.discovery import tenant_issuers
-from .model import VerifiedToken
+from ..claims import ClaimPath, ClaimsPolicy, Profile
+from ..errors import AuthError, ConfigurationError, KeysUnavailable, UnknownKey
+from ..events import Listener, log_danger, log_event
+from ..keys import KeySet, KeySource, RemoteJWKS
+from ..keys.discovery import tenant_issuers
+from ..model import VerifiedToken
 
-__all__ = ["ByIssuer", "JWTVerifier", "Verifier", "VerifierOptions"]
+__all__ = ["JWTVerifier", "VerifierOptions"]
+
+T = TypeVar("T")
 
 DEFAULT_CACHE_SIZE = 4096
 MINIMUM_TOKEN_BYTES = 64
-
-_log = logging.getLogger("graphql_authkit")
-_warned: set[str] = set()
-
-
-@runtime_checkable
-class Verifier(Protocol):
-    """Whatever turns a token's text into a VerifiedToken."""
-
-    def verify(self, token: str) -> VerifiedToken:
-        """Verify, blocking where it must wait.
-
-        Raises:
-            AuthError: The token is refused, or nobody can say now.
-        """
-        ...  # pragma: no cover
-
-    async def averify(self, token: str) -> VerifiedToken:
-        """Verify on asyncio; raises as `verify`."""
-        ...  # pragma: no cover
 
 
 class VerifierOptions(TypedDict, total=False):
@@ -103,7 +85,8 @@ class JWTVerifier:
         required: Claims that must be present and not null.
         profile: "rfc9068" asks for all of that profile: `typ` at+jwt, and its seven claims.
         subject_claim: The claim that says who. A tuple names a nested one.
-        scope_claims: The claims that hold scopes, each a string of them or an array of strings.
+        scope_claims: The claims that hold scopes, each a string of them or an array of strings. It is a
+            list of claims: a nested one is a tuple within it, `[("realm_access", "roles")]`.
         session_claim: The claim that names the session.
         token_id_claim: The claim that names the token.
         max_token_bytes: The longest token that is looked at.
@@ -143,19 +126,22 @@ class JWTVerifier:
             raise ConfigurationError(
                 "audience= is required (client_ids= where tokens have none), or insecure_any_audience=True, not both"
             )
-        if isinstance(max_token_bytes, bool) or max_token_bytes < MINIMUM_TOKEN_BYTES:
+        if not isinstance(max_token_bytes, int) or max_token_bytes < MINIMUM_TOKEN_BYTES:
             raise ConfigurationError(f"max_token_bytes must be at least {MINIMUM_TOKEN_BYTES}")
-        _warn_of_danger(insecure_any_issuer=insecure_any_issuer, insecure_any_audience=insecure_any_audience)
+        if insecure_any_issuer:
+            log_danger("insecure_any_issuer", "tokens of anybody who has a key are accepted")
+        if insecure_any_audience:
+            log_danger("insecure_any_audience", "tokens that were meant for another server are accepted")
         self.policy = ClaimsPolicy(
-            issuers=_strings("issuer", issuer),
-            audiences=_strings("audience", audience),
-            client_ids=_strings("client_ids", client_ids),
+            issuers=None if issuer is None else _one_or_more(issuer),
+            audiences=None if audience is None else _one_or_more(audience),
+            client_ids=None if client_ids is None else frozenset(_listed("client_ids", client_ids)),
             leeway=leeway,
             max_age=max_age,
-            required=tuple(sorted(_strings("required", required) or ())),
+            required=_listed("required", required),
             profile=profile,
             subject_claim=subject_claim,
-            scope_claims=_paths(scope_claims),
+            scope_claims=_listed("scope_claims", scope_claims),
             session_claim=session_claim,
             token_id_claim=token_id_claim,
         )
@@ -176,6 +162,7 @@ class JWTVerifier:
         ttl: float = 300.0,
         cooldown: float = 30.0,
         headers: Mapping[str, str] | None = None,
+        ssl_context: ssl.SSLContext | None = None,
         fetcher: Fetcher | None = None,
         insecure_allow_http: bool = False,
         on_event: Listener = log_event,
@@ -188,7 +175,8 @@ class JWTVerifier:
         Args:
             issuer: Exactly as the tokens' `iss` has it, trailing slash included.
             tenants: Whose tokens Entra's shared issuer (`…/common/v2.0`) stands for.
-            timeout: Seconds; this and the next five go to `RemoteJWKS.from_issuer`.
+            timeout: Seconds; this and all up to `on_event` go to `RemoteJWKS.from_issuer`.
+            **options: The rest are JWTVerifier's own.
 
         Raises:
             ConfigurationError: As JWTVerifier and RemoteJWKS.
@@ -200,6 +188,7 @@ class JWTVerifier:
             ttl=ttl,
             cooldown=cooldown,
             headers=headers,
+            ssl_context=ssl_context,
             fetcher=fetcher,
             insecure_allow_http=insecure_allow_http,
             on_event=on_event,
@@ -214,12 +203,12 @@ class JWTVerifier:
             KeysUnavailable: The issuer's keys cannot be had.
         """
         known = self._remembered(token)
-        return run(self._verify(token), "verify") if known is None else known
+        return run(self._verify_anew(token), "verify") if known is None else known
 
     async def averify(self, token: str) -> VerifiedToken:
         """Verify a token on asyncio; raises as `verify`."""
         known = self._remembered(token)
-        return await arun(self._verify(token)) if known is None else known
+        return await arun(self._verify_anew(token)) if known is None else known
 
     def warm(self) -> None:
         """Fetch the keys now, for instance at start-up, so that no request waits for them.
@@ -234,6 +223,10 @@ class JWTVerifier:
         await arun(self._key_set())
 
     async def _verify(self, token: str) -> VerifiedToken:
+        known = self._remembered(token)
+        return await self._verify_anew(token) if known is None else known
+
+    async def _verify_anew(self, token: str) -> VerifiedToken:
         parsed = parse(token, max_bytes=self._max_token_bytes)
         keys, key = await self._find_key(parsed.header)
         check_signature(parsed, key)
@@ -250,7 +243,7 @@ class JWTVerifier:
         if self._cache is None or not isinstance(token, str) or len(token) > self._max_token_bytes:
             return None
         entry = self._cache.get(_digest(token))
-        if entry is None or entry.keys is not self._keys.key_set():
+        if entry is None or entry.keys is not self._present_keys():
             return None
         self.policy.check_time(entry.token, self._clock())
         return entry.token
@@ -261,7 +254,7 @@ class JWTVerifier:
         keys = await self._key_set()
         key = keys.select(header, self._algorithms)
         if key is None:
-            flight = self._keys.refresh(header.kid)
+            flight = self._start_refresh(header.kid)
             if flight is not None:
                 keys = await self._arrival(flight)
                 key = keys.select(header, self._algorithms)
@@ -270,61 +263,40 @@ class JWTVerifier:
         return keys, key
 
     async def _key_set(self) -> KeySet:
-        keys = self._keys.key_set()
+        keys = self._present_keys()
         if keys is not None:
             return keys
-        flight = self._keys.refresh()
+        flight = self._start_refresh(None)
         if flight is None:
             raise KeysUnavailable("the key source has no keys and fetches none")
         return await self._arrival(flight)
+
+    def _present_keys(self) -> KeySet | None:
+        try:
+            return self._keys.key_set()
+        except Exception as error:
+            raise _unavailable(error) from error
+
+    def _start_refresh(self, unknown_kid: str | None) -> Future[KeySet] | None:
+        try:
+            return self._keys.refresh(unknown_kid)
+        except Exception as error:
+            raise _unavailable(error) from error
 
     async def _arrival(self, flight: Future[KeySet]) -> KeySet:
         try:
             return await wait(flight, self._keys.timeout)
         except TimeoutError:
             raise KeysUnavailable(f"no keys within {self._keys.timeout:g} s") from None
-        except AuthError as error:  # the flight's own error object is everyone's: raise one of our own
-            raise KeysUnavailable(error.detail) from None
+        except Exception as error:  # the flight's own error object is everyone's: raise one of our own
+            raise _unavailable(error) from None
 
 
-class ByIssuer:
-    """Picks the verifier by the token's `iss`, which decides nothing else before it is verified.
-
-    Args:
-        verifiers: Each with its own keys, audience and algorithms; no two with one issuer.
-
-    Raises:
-        ConfigurationError: None given, one without an issuer, or two with the same.
-    """
-
-    def __init__(self, verifiers: Iterable[JWTVerifier]) -> None:
-        self._by_issuer: dict[str, JWTVerifier] = {}
-        for verifier in verifiers:
-            if not isinstance(verifier, JWTVerifier) or verifier.policy.issuers is None:
-                raise ConfigurationError("ByIssuer takes JWTVerifiers that have an issuer")
-            for issuer in verifier.policy.issuers:
-                if issuer in self._by_issuer:
-                    raise ConfigurationError(f"two verifiers for issuer {issuer!r}")
-                self._by_issuer[issuer] = verifier
-        if not self._by_issuer:
-            raise ConfigurationError("ByIssuer needs at least one verifier")
-        self._max_token_bytes = max(v._max_token_bytes for v in self._by_issuer.values())
-
-    def verify(self, token: str) -> VerifiedToken:
-        """Verify with the issuer's own verifier; raises as JWTVerifier.verify, UnknownKey for no such issuer."""
-        return self._choose(token).verify(token)
-
-    async def averify(self, token: str) -> VerifiedToken:
-        """Verify on asyncio; raises as `verify`."""
-        return await self._choose(token).averify(token)
-
-    def _choose(self, token: str) -> JWTVerifier:
-        parsed = parse(token, max_bytes=self._max_token_bytes)
-        issuer = parse_object(parsed.payload, "payload").get("iss")
-        verifier = self._by_issuer.get(issuer) if isinstance(issuer, str) else None
-        if verifier is None:
-            raise UnknownKey(f"no verifier for issuer {issuer!r:.200}")
-        return verifier
+def _unavailable(error: Exception) -> KeysUnavailable:
+    """A key source may raise what it likes; to a caller it is out of reach."""
+    return KeysUnavailable(
+        error.detail if isinstance(error, AuthError) else f"{type(error).__name__} in the key source"
+    )
 
 
 def _digest(token: str) -> bytes:
@@ -332,40 +304,32 @@ def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
-def _strings(name: str, value: str | Iterable[str] | None) -> frozenset[str] | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        if name in ("issuer", "audience"):
-            return frozenset({value})
-        raise ConfigurationError(f"{name} is a list of strings, not one string")
-    return frozenset(value)
+def _one_or_more(value: str | Iterable[str]) -> frozenset[str]:
+    return frozenset({value}) if isinstance(value, str) else frozenset(value)
 
 
-def _paths(value: Iterable[ClaimPath]) -> tuple[ClaimPath, ...]:
+def _listed(name: str, value: Iterable[T]) -> tuple[T, ...]:
     if isinstance(value, str):
-        raise ConfigurationError("scope_claims is a list of claims, not one string")
+        raise ConfigurationError(f"{name} is a list, not one string")
     return tuple(value)
 
 
 def _check_algorithms(algorithms: Iterable[str] | None, keys: KeySource) -> frozenset[str] | None:
     """What may be accepted, checked against what keys are known now (RFC 8725, section 3.1)."""
-    if not isinstance(keys, KeySource):
-        raise ConfigurationError(f"keys must be a KeySource such as RemoteJWKS, not {type(keys).__name__}")
-    accepted = _strings("algorithms", algorithms)
-    if accepted is not None:
-        unknown = sorted(str(name) for name in accepted if name not in ALGORITHMS)
-        if not accepted or unknown:
-            raise ConfigurationError(f"algorithms must be of {sorted(ALGORITHMS)}, not {unknown}")
-        if len({ALGORITHMS[name].kty == "oct" for name in accepted}) > 1:
-            raise ConfigurationError("HS and asymmetric algorithms together would let a public key be a secret")
-    if isinstance(keys, RemoteJWKS):
-        if accepted is not None and any(ALGORITHMS[name].kty == "oct" for name in accepted):
-            raise ConfigurationError("a key set that anyone can fetch holds no secret: HS algorithms need SecretKey")
-        return accepted
+    if not isinstance(keys, KeySource) or isinstance(keys, type):
+        raise ConfigurationError(f"keys must be a KeySource such as RemoteJWKS, not {keys!r:.80}")
+    accepted = None if algorithms is None else frozenset(_listed("algorithms", algorithms))
+    if accepted is not None and (not accepted or not accepted <= ALGORITHMS.keys()):
+        raise ConfigurationError(f"algorithms must be of {sorted(ALGORITHMS)}, not {sorted(map(str, accepted))}")
     known = keys.key_set()
     if known is not None:
         _check_known_keys(known, accepted)
+    families = accepted or {key.alg for key in (known.keys if known else ()) if key.alg}
+    symmetric = {name for name in families if ALGORITHMS[name].kty == "oct"}
+    if symmetric and symmetric != families:
+        raise ConfigurationError("HS and asymmetric algorithms together would let a public key be a secret")
+    if symmetric and isinstance(keys, RemoteJWKS):
+        raise ConfigurationError("a key set that anyone can fetch holds no secret: HS algorithms need SecretKey")
     return accepted
 
 
@@ -378,10 +342,3 @@ def _check_known_keys(keys: KeySet, accepted: frozenset[str] | None) -> None:
     for name in sorted(accepted):
         if not any(key.serves(ALGORITHMS[name]) for key in keys.keys):
             raise ConfigurationError(f"no key given serves {name}")
-
-
-def _warn_of_danger(**dangers: bool) -> None:
-    for name, chosen in dangers.items():
-        if chosen and name not in _warned:
-            _warned.add(name)
-            _log.warning("%s=True: tokens that were never meant for this server are accepted", name)
