@@ -10,17 +10,22 @@ import threading
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from graphql_authkit import (
     ANONYMOUS,
     Authenticator,
+    AuthError,
     ConfigurationError,
+    JWTVerifier,
     MemoryRevocationStore,
     Request,
     Revocations,
     VerifiedToken,
     current_auth,
 )
+from graphql_authkit._flow import _warned
 from graphql_authkit.authenticator import serving
 from graphql_authkit.errors import (
     BadSignature,
@@ -35,6 +40,7 @@ from graphql_authkit.errors import (
     UserUnavailable,
 )
 from graphql_authkit.events import Event, RequestAdmitted, RequestRefused, log_event
+from graphql_authkit.testing import LocalIssuer
 from tests.support import ISSUER, Clock, Driver, key, local_issuer, verifier
 
 GOOD = local_issuer().token("alice", scopes=["read", "write"], claims={"jti": "t-1"})
@@ -292,3 +298,72 @@ def test_a_pipeline_put_together_wrongly_is_refused_while_building(subject: Any,
 def test_it_is_known_while_building_whether_sync_code_can_use_it() -> None:
     assert Authenticator(verifier(), load_user=find_user).is_async_only is False
     assert Authenticator(verifier(), load_user=afind_user).is_async_only is True
+
+
+def test_requests_of_one_thread_may_close_in_any_order_and_twice() -> None:
+    first, second = (Authenticator(verifier()).authenticate_token(local_issuer().token(name)) for name in "ab")
+    one, two = serving(first), serving(second)
+    one.__enter__()
+    two.__enter__()
+    one.__exit__()
+    assert current_auth() is second
+    one.__exit__()
+    assert current_auth() is second
+    two.__exit__()
+    assert current_auth() is ANONYMOUS
+    two.__exit__()
+    assert current_auth() is ANONYMOUS
+
+
+@pytest.mark.parametrize("failure", [ConfigurationError("an inner library's"), ValueError("x")])
+def test_a_configuration_error_of_the_applications_own_is_unavailable(failure: Exception, drive: Driver) -> None:
+    def fail(_token: VerifiedToken) -> None:
+        raise failure
+
+    assert type(drive.error(Authenticator(verifier(), load_user=fail), "authenticate_token", GOOD)) is UserUnavailable
+
+
+@pytest.mark.parametrize("scopes", [[1], [""], ["a b"], [None]])
+def test_scopes_that_nobody_could_have_are_refused_while_building(scopes: Any) -> None:
+    with pytest.raises(ConfigurationError):
+        Authenticator(verifier(), required_scopes=scopes)
+
+
+def test_a_sync_verb_that_waits_for_keys_in_a_loop_names_its_own_twin() -> None:
+    issuer = LocalIssuer(key=key())
+    with issuer.serve() as url:
+        auth = Authenticator(JWTVerifier.from_issuer(url, audience=issuer.audience))
+
+        async def main() -> None:
+            _warned.discard("authenticate_token")
+            with pytest.warns(RuntimeWarning, match=r"await aauthenticate_token\(\) instead"):
+                auth.authenticate_token(issuer.token())
+
+        asyncio.run(main())
+
+
+HEADER_VALUES = st.one_of(
+    st.text(alphabet=st.characters(max_codepoint=255)),
+    st.sampled_from(
+        ["Basic x", "Bearer", f"Bearer {GOOD}", f"bearer {GOOD}", f"Bearer {GOOD}=", f"Bearer {GOOD[:-1]}"]
+    ),
+    st.integers(0, len(GOOD) - 1).map(lambda at: f"Bearer {GOOD[:at]}{GOOD[at + 1 :]}"),
+)
+
+
+@given(st.lists(HEADER_VALUES, max_size=2), st.booleans(), st.sampled_from([None, "user-1", "alice"]))
+def test_both_drivers_agree_in_outcome_and_code(values: list[str], optional: bool, revoked: str | None) -> None:
+    revocations = Revocations(MemoryRevocationStore(), clock=Clock(), on_event=lambda _event: None)
+    if revoked:
+        revocations.revoke_subject(ISSUER, revoked)
+    auth = Authenticator(verifier(), revocations=revocations, load_user=find_user, required_scopes=["read"])
+    request = Request([("authorization", value) for value in values])
+
+    def outcome(driver: Driver) -> Any:
+        try:
+            found = driver(auth, "authenticate", request, optional=optional)
+        except AuthError as error:
+            return type(error), error.detail, error.extensions, error.status
+        return found.subject, found.user, found.scopes
+
+    assert outcome(Driver("sync")) == outcome(Driver("asyncio"))

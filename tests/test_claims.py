@@ -316,6 +316,10 @@ def test_the_strict_profile_wants_its_typ(header: Any) -> None:
     assert rejected(without=["typ"], profile="rfc9068") == "typ"
 
 
+def test_the_strict_profile_keeps_what_else_is_required() -> None:
+    assert rejected(profile="rfc9068", required=["auth_time"]) == "auth_time"
+
+
 @pytest.mark.parametrize("claim", ["iss", "exp", "aud", "sub", "client_id", "iat", "jti"])
 def test_the_strict_profile_wants_its_seven_claims(claim: str) -> None:
     assert rejected(without=[claim], profile="rfc9068") == claim
@@ -390,6 +394,14 @@ def test_a_forged_token_never_learns_which_claim_was_wrong(drive: Driver) -> Non
         {"audience": None, "client_ids": []},
         {"client_ids": "app"},
         {"required": "jti"},
+        {"required": [""]},
+        {"required": [1, "a"]},
+        {"session_claim": ""},
+        {"token_id_claim": ("a", "")},
+        {"scope_claims": [()]},
+        {"profile": "rfc9068", "audience": None, "client_ids": ["app"]},
+        {"max_token_bytes": float("nan")},
+        {"max_token_bytes": "x"},
         {"max_token_bytes": 10},
         {"cache": 1},
         {"cache": -5},

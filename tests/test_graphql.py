@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import pickle
 import types
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -326,3 +327,52 @@ def test_nobody_may_be_anonymous_where_auth_is_required() -> None:
 
 def test_this_is_one_of_the_two_graphql_cores() -> None:
     assert graphql.version_info[:2] in ((3, 2), (3, 3))
+
+
+class Impersonating:
+    """A context whose `auth` is computed, or set on its class."""
+
+    @property
+    def auth(self) -> AuthContext:
+        return BOB
+
+
+class Classy:
+    auth = BOB
+
+
+@pytest.mark.parametrize("context", [Impersonating(), Classy(), {"request": request_of(BOB, "asgi")}])
+def test_freezing_never_changes_who_is_calling(context: Any) -> None:
+    with serving(AUTH):
+        assert get_auth(info(context)) is BOB
+        assert get_auth(info(freeze(context))) is BOB
+        assert freeze(context)["auth"] is BOB
+
+
+def test_what_an_object_turns_into_later_is_not_seen() -> None:
+    class Changing:
+        def __init__(self) -> None:
+            self.user = "alice"
+
+        def become(self, user: str) -> None:
+            self.user = user
+            self.added = user
+
+    frozen = freeze(Changing())
+    frozen.become("bob")
+    assert (frozen.user, hasattr(frozen, "added")) == ("alice", False)
+
+
+def test_a_context_cannot_be_pickled() -> None:
+    with pytest.raises(TypeError, match="belongs to its operation"):
+        pickle.dumps(freeze({}))
+
+
+def test_a_slot_given_as_one_string_is_a_member() -> None:
+    class OneSlot:
+        __slots__ = "request"
+
+        def __init__(self) -> None:
+            self.request = "r"
+
+    assert freeze(OneSlot())["request"] == "r"

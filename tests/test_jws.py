@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import hmac
 import json
@@ -13,7 +14,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from graphql_authkit import JWKS, JWTVerifier, SecretKey
-from graphql_authkit._jws import _STRING_OR_BRACKET, ALGORITHMS, parse, parse_object
+from graphql_authkit._jws import (
+    _STRING_OR_BRACKET,
+    ALGORITHMS,
+    Algorithm,
+    VerificationKey,
+    check_signature,
+    parse,
+    parse_object,
+)
 from graphql_authkit.errors import AuthError, BadSignature, MalformedToken, UnknownKey
 from graphql_authkit.testing import sign
 from tests.support import AUDIENCE, ISSUER, NOW, key, local_issuer, refused, segment, unsegment
@@ -377,3 +386,47 @@ def test_what_is_parsed_is_what_was_sent() -> None:
     assert (parsed.header.algorithm.name, parsed.header.kid, parsed.header.typ) == ("RS256", "RS256-1", "at+jwt")
     assert (parsed.payload, parsed.signature) == (unsegment(PAYLOAD), unsegment(SIGNATURE))
     assert parsed.signing_input == f"{HEADER}.{PAYLOAD}".encode()
+
+
+# ------------------------------------------------------------------------------ the check by itself
+
+
+def stub(verdict: Any) -> Algorithm:
+    """A row whose implementation answers, or raises, what a test says."""
+
+    class Implementation:
+        def verify(self, *_args: object) -> Any:
+            if isinstance(verdict, Exception):
+                raise verdict
+            return verdict
+
+    return Algorithm("RS256", "RSA", None, 2048, Implementation())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("verdict", [False, None, 1, "yes", RuntimeError("x"), TypeError("x"), LookupError("x")])
+def test_only_true_is_a_good_signature(verdict: Any) -> None:
+    parsed = parse(GOOD, max_bytes=16_384)
+    hostile = dataclasses.replace(parsed, header=dataclasses.replace(parsed.header, algorithm=stub(verdict)))
+    good_key = VerificationKey(None, None, "RSA", None, 2048, None)
+    assert type(refused(check_signature, hostile, good_key)) is BadSignature
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        VerificationKey(None, "PS256", "RSA", None, 2048, None),
+        VerificationKey(None, None, "EC", None, 2048, None),
+        VerificationKey(None, None, "RSA", "P-256", 2048, None),
+        VerificationKey(None, None, "RSA", None, 2047, None),
+    ],
+)
+def test_a_key_that_does_not_serve_the_algorithm_checks_nothing(wrong: VerificationKey) -> None:
+    parsed = parse(GOOD, max_bytes=16_384)
+    would_pass = dataclasses.replace(parsed, header=dataclasses.replace(parsed.header, algorithm=stub(True)))
+    assert "does not serve" in refused(check_signature, would_pass, wrong).detail
+
+
+def test_the_identity_of_a_token_without_id_is_the_digest_of_header_and_payload() -> None:
+    token = local_issuer().token(without=["jti"])
+    digest = hashlib.sha256(token.rpartition(".")[0].encode()).hexdigest()
+    assert VERIFIER.verify(token).token_key == "sha256:" + digest

@@ -319,3 +319,41 @@ def test_a_key_is_generated_for_each_asymmetric_algorithm(algorithm: str) -> Non
 def test_no_private_key_is_generated_for_anything_else(algorithm: Any) -> None:
     with pytest.raises(ConfigurationError):
         PrivateKey.generate(algorithm)
+
+
+@pytest.mark.parametrize("wrap", [lambda text: b"\n" + text, lambda text: text + b"  ", lambda text: b"\t" + text])
+def test_space_around_a_key_makes_it_no_secret(wrap: Any) -> None:
+    ssh = PUBLIC.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    for text in (PEM, DER, ssh, json.dumps(JWK).encode()):
+        with pytest.raises(ConfigurationError):
+            SecretKey(wrap(text))
+
+
+def test_a_secret_that_is_no_text_never_shows_in_the_error() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        SecretKey("topsecret" * 5 + "\ud800")
+    assert ("topsecret" in repr(caught.value), caught.value.__cause__) == (False, None)
+
+
+@pytest.mark.parametrize("algorithm", [["RS256"], {}, 5, None])
+def test_an_algorithm_is_a_name(algorithm: Any) -> None:
+    for make in (
+        lambda: PublicKey(PEM, algorithm=algorithm),
+        lambda: SecretKey("s" * 32, algorithm=algorithm),
+        lambda: PrivateKey(key().pem(), algorithm=algorithm),
+    ):
+        with pytest.raises(ConfigurationError):
+            make()
+
+
+def test_a_curve_must_be_the_algorithms() -> None:
+    p384 = {name: value for name, value in key("ES384").public_jwk().items() if name != "alg"}
+    subject = verifier(JWKS({"keys": [p384, key("ES256").public_jwk()]}), algorithms=["ES256", "ES384"])
+    es256_by_p384 = local_issuer("ES256").token(header={"kid": "ES384-1"})
+    assert type(refused(subject.verify, es256_by_p384)) is UnknownKey
+
+
+@pytest.mark.parametrize("thing", [SecretKey, JWKS, PublicKey, 5, "x"])
+def test_keys_are_given_and_not_their_class(thing: Any) -> None:
+    with pytest.raises(ConfigurationError):
+        verifier(thing)

@@ -16,10 +16,19 @@ from typing import Any
 
 import pytest
 
-from graphql_authkit import ConfigurationError, Fetched, JWTVerifier, RemoteJWKS, discover
+from graphql_authkit import (
+    Authenticator,
+    ConfigurationError,
+    Fetched,
+    JWTVerifier,
+    MemoryRevocationStore,
+    RemoteJWKS,
+    Revocations,
+    discover,
+)
 from graphql_authkit._http import FetchError, StandardFetcher
 from graphql_authkit.errors import KeysUnavailable, UnknownKey
-from graphql_authkit.events import Event, KeysFetched, KeysFetchFailed
+from graphql_authkit.events import Event, KeysFetched, KeysFetchFailed, _dangers
 from graphql_authkit.testing import LocalIssuer
 from tests.support import AUDIENCE, Clock, Driver, key, refused
 
@@ -697,3 +706,201 @@ def test_what_is_no_tenant_is_refused_while_building(tenants: Any) -> None:
 def test_tenants_go_with_a_shared_issuer_only() -> None:
     with pytest.raises(ConfigurationError):
         JWTVerifier.from_issuer("https://login.test/t-1/v2.0", tenants=["t-2"], audience="a")
+
+
+# ------------------------------------------------------------------- flights that end badly, or never
+
+
+@pytest.mark.parametrize(
+    "failure", [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError, RecursionError]
+)
+def test_whatever_ends_a_fetch_the_next_one_can_start(failure: type[BaseException], issuer: LocalIssuer) -> None:
+    clock = Clock(0.0)
+    failing = [True]
+
+    def fetch(url: str, **_bounds: Any) -> Fetched:
+        if failing:
+            raise failure
+        return Fetched(200, {}, json.dumps(issuer.jwks()).encode())
+
+    keys = RemoteJWKS("https://idp.test/jwks", fetcher=fetch, clock=clock, timeout=5)
+    subject = verifier(keys, issuer)
+    assert failure.__name__ in refused(subject.verify, issuer.token()).detail
+    failing.clear()
+    clock.now = 1.0
+    assert subject.verify(issuer.token()).subject == "user-1"
+
+
+def test_a_fetch_that_never_ends_is_given_up_and_overwrites_nothing_when_it_does(issuer: LocalIssuer) -> None:
+    clock = Clock(0.0)
+    release = threading.Event()
+    calls: list[int] = []
+    old, new = {"keys": [key(number=2).public_jwk()]}, issuer.jwks()
+
+    def fetch(url: str, **_bounds: Any) -> Fetched:
+        calls.append(1)
+        first = len(calls) == 1
+        if first:
+            release.wait(10)
+        return Fetched(200, {}, json.dumps(old if first else new).encode())
+
+    keys = RemoteJWKS("https://idp.test/jwks", fetcher=fetch, clock=clock, timeout=1)
+    hung = keys.refresh()
+    assert keys.refresh() is hung
+    clock.now = 3.0
+    fresh = keys.refresh()
+    assert hung is not None
+    assert fresh is not None
+    fresh.result(5)
+    present = keys.key_set()
+    release.set()
+    hung.result(5)
+    assert keys.key_set() is present
+    assert verifier(keys, issuer).verify(issuer.token()).subject == "user-1"
+
+
+def test_a_failed_search_does_not_delay_the_ordinary_refresh(web: Web, issuer: LocalIssuer) -> None:
+    clock = Clock(0.0)
+    subject = verifier(remote(web, ttl=300, cooldown=30, clock=clock), issuer)
+    subject.warm()
+    BAD_ANSWERS["500"](web)
+    for now in (100.0, 200.0, 299.0):
+        clock.now = now
+        refused(subject.verify, issuer.token(header={"kid": "unknown"}))
+    publish(web, issuer)
+    clock.now = 300.0
+    assert subject.verify(issuer.token()).subject == "user-1"
+
+
+def test_each_document_has_the_timeout_and_a_waiter_has_all_of_them(issuer: LocalIssuer) -> None:
+    given: list[float] = []
+
+    def fetch(url: str, **bounds: Any) -> Fetched:
+        given.append(bounds["timeout"])
+        document = (
+            issuer.jwks()
+            if url.endswith("jwks")
+            else {"issuer": "https://idp.test/", "jwks_uri": "https://idp.test/jwks"}
+        )
+        return Fetched(200, {}, json.dumps(document).encode())
+
+    keys = RemoteJWKS.from_issuer("https://idp.test/", fetcher=fetch, timeout=2.0)
+    flight = keys.refresh()
+    assert flight is not None
+    flight.result(5)
+    assert (given, keys.timeout) == ([2.0, 2.0], 6.0)
+
+
+def test_dead_addresses_share_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        address = full.getsockname()
+        waiting = [socket.socket() for _ in range(4)]  # fills the queue: the next one hangs in connect()
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(address)
+        answers = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address)] * 5
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: answers)
+        timeouts: list[float | None] = []
+        settimeout = socket.socket.settimeout
+
+        def note(self: socket.socket, value: float | None) -> None:
+            timeouts.append(value)
+            settimeout(self, value)
+
+        monkeypatch.setattr(socket.socket, "settimeout", note)
+        with pytest.raises(FetchError):
+            StandardFetcher()("http://127.0.0.1/", headers={}, timeout=0.2, max_bytes=10)
+        for one in waiting:
+            one.close()
+    assert timeouts[0] is not None
+    assert (timeouts[0] <= 0.2, len(timeouts) < 5) == (True, True)
+
+
+def test_a_discovery_document_that_is_too_long_is_refused_from_any_fetcher() -> None:
+    body = json.dumps({"issuer": "https://idp.test", "jwks_uri": "https://idp.test/j", "x": "x" * 70_000}).encode()
+    with pytest.raises(KeysUnavailable):
+        discover("https://idp.test", fetcher=lambda url, **_bounds: Fetched(200, {}, body))
+
+
+# ---------------------------------------------------------------------------------- secrets, danger
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Api-Key": "s3cret\n"},
+        {"X-Api-Key": "s3cret\r\nA: b"},
+        {"X-Api-Key": " s3cret"},
+        {"X-Api-Key": b"s3cret"},
+        {"X-Api-Key": "s3cret\u20ac"},
+        {"s3cret\n": "x"},
+        {"": "s3cret"},
+    ],
+)
+def test_a_header_that_cannot_be_sent_is_refused_while_building_and_never_shown(headers: Any) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        RemoteJWKS("https://idp.test/", headers=headers)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://user:s3cret@idp.test/", "http://idp.test/?key=s3cret", "ftp://idp.test/?s3cret"]
+)
+def test_a_url_that_is_refused_never_shows_its_secrets(url: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        RemoteJWKS(url)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_query_with_a_key_is_sent_and_never_shown(web: Web, issuer: LocalIssuer) -> None:
+    told: list[Event] = []
+    web.json("/jwks?key=s3cret", issuer.jwks())
+    keys = RemoteJWKS(web.url + "/jwks?key=s3cret", on_event=told.append)
+    verifier(keys, issuer).warm()
+    BAD_ANSWERS["500"](web)
+    failing = RemoteJWKS(web.url + "/none?key=s3cret", on_event=told.append)
+    error = refused(verifier(failing, issuer).warm)
+    assert web.asked[0] == "/jwks?key=s3cret"
+    assert "s3cret" not in repr((told, keys, failing)) + error.detail
+
+
+def test_danger_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    _dangers.clear()
+    RemoteJWKS("http://idp.test/", insecure_allow_http=True)
+    assert "insecure_allow_http=True" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["timeout", "ttl", "max_bytes", "max_keys"])
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 1e12, -1, 0, "5"])
+def test_a_bound_that_bounds_nothing_is_refused_while_building(name: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError):
+        RemoteJWKS("https://idp.test/", **{name: value})
+
+
+async def never_told(_event: Event) -> None: ...
+
+
+@pytest.mark.parametrize("listener", [never_told, None, "log"])
+def test_a_listener_that_nobody_would_await_is_refused_while_building(listener: Any) -> None:
+    with pytest.raises(ConfigurationError):
+        RemoteJWKS("https://idp.test/", on_event=listener)
+    with pytest.raises(ConfigurationError):
+        Authenticator(LocalIssuer(key=key()).verifier(), on_event=listener)
+    with pytest.raises(ConfigurationError):
+        Revocations(MemoryRevocationStore(), on_event=listener)
+
+
+@pytest.mark.parametrize("jwks_uri", ["http://[", "https://user@idp.test/", "https://idp.test/#x"])
+def test_a_document_whose_jwks_uri_is_no_plain_url_is_unavailable(web: Web, jwks_uri: str) -> None:
+    web.json(OPENID, {"issuer": web.url, "jwks_uri": jwks_uri})
+    with pytest.raises(KeysUnavailable):
+        discover(web.url)
+
+
+def test_an_issuer_behind_a_ca_of_ones_own_is_had_by_one_line(tmp_path: Any) -> None:
+    trust = ssl.create_default_context()
+    keys = JWTVerifier.from_issuer("https://idp.test/", audience="a", ssl_context=trust)._keys
+    assert isinstance(keys, RemoteJWKS)
+    assert keys._fetch._ssl_context is trust  # type: ignore[attr-defined]

@@ -164,7 +164,19 @@ def test_an_anonymous_context_has_nothing_to_revoke(drive: Driver) -> None:
         drive(Revocations(MemoryRevocationStore()), "revoke", ANONYMOUS)
 
 
-@pytest.mark.parametrize("before", [NOW + 61, NOW * 1000, float("inf"), float("nan"), True, "now", -1])
+def test_a_not_before_may_lie_ahead_as_far_as_clocks_differ(drive: Driver) -> None:
+    revocations = Revocations(MemoryRevocationStore(), clock=Clock())
+    drive(revocations, "revoke_all", before=NOW + 5)
+    assert type(drive.error(revocations, "check", like(issued_at=NOW + 5))) is TokenRevoked
+    assert drive(revocations, "check", like(issued_at=NOW + 6)).token.subject == "alice"
+
+
+def test_an_auth_error_of_a_store_passes_unchanged(drive: Driver) -> None:
+    raised = StoreUnavailable("the store's own words")
+    assert drive.error(Revocations(Failing(raised), clock=Clock()), "check", TOKEN) is raised
+
+
+@pytest.mark.parametrize("before", [NOW + 5.1, NOW + 61, NOW * 1000, float("inf"), float("nan"), True, "now", -1])
 def test_a_not_before_in_the_future_is_an_error(before: Any, drive: Driver) -> None:
     with pytest.raises(ValueError, match="not in the future"):
         drive(Revocations(MemoryRevocationStore(), clock=Clock()), "revoke_all", before=before)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphql_authkit import ByIssuer, ConfigurationError, JWTVerifier, SecretKey, Verifier
+from graphql_authkit import JWKS, ByIssuer, ConfigurationError, JWTVerifier, SecretKey, Verifier
 from graphql_authkit._cache import GenerationalCache
 from graphql_authkit.errors import (
     BadSignature,
@@ -21,10 +21,10 @@ from graphql_authkit.errors import (
     TokenExpired,
     UnknownKey,
 )
+from graphql_authkit.events import _dangers
 from graphql_authkit.keys import KeySet
 from graphql_authkit.testing import LocalIssuer
-from graphql_authkit.events import _dangers
-from tests.support import AUDIENCE, ISSUER, NOW, Clock, Driver, key, local_issuer, refused
+from tests.support import AUDIENCE, ISSUER, NOW, Clock, Driver, key, local_issuer, refused, segment
 
 
 def test_a_verified_token_says_who_by_whom_and_how_long(drive: Driver) -> None:
@@ -276,3 +276,35 @@ def test_both_drivers_refuse_alike() -> None:
 
 def test_a_token_of_the_refused_kind_raises_no_more_than_an_auth_error() -> None:
     assert type(refused(lambda: local_issuer().verifier().verify("\ud800.\ud800.\ud800"))) is MalformedToken
+
+
+def test_a_secret_and_a_public_key_in_one_set_are_refused_while_building() -> None:
+    keys = JWKS({"keys": [key().public_jwk(), {"kty": "oct", "k": segment("s" * 32), "alg": "HS256", "kid": "s"}]})
+    with pytest.raises(ConfigurationError, match="HS and asymmetric"):
+        JWTVerifier(keys=keys, issuer=ISSUER, audience=AUDIENCE)
+
+
+@pytest.mark.parametrize("failure", [LookupError("x"), OSError("x"), KeysUnavailable("x")])
+@pytest.mark.parametrize("where", ["key_set", "refresh"])
+def test_a_key_source_that_fails_is_unavailable(failure: Exception, where: str, drive: Driver) -> None:
+    source = CountingKeys(None)
+
+    def fail(*_args: object) -> Any:
+        raise failure
+
+    subject = JWTVerifier(keys=source, issuer=ISSUER, audience=AUDIENCE)
+    setattr(source, where, fail)
+    assert type(drive.error(subject, "verify", local_issuer().token())) is KeysUnavailable
+
+
+def test_by_issuer_looks_at_no_token_longer_than_its_verifiers_do(drive: Driver) -> None:
+    subject = ByIssuer([local_issuer().verifier(max_token_bytes=100)])
+    assert drive.error(subject, "verify", local_issuer().token()).detail == "longer than 100 bytes"
+
+
+def test_a_token_over_the_limit_is_not_even_looked_up() -> None:
+    subject, _, _ = counting(max_token_bytes=2000)
+    token = local_issuer().token()
+    subject.verify(token)
+    subject._max_token_bytes = 100
+    assert subject._remembered(token) is None

@@ -10,6 +10,7 @@ import pytest
 
 from graphql_authkit import ANONYMOUS, Authenticator, ConfigurationError, current_auth
 from graphql_authkit.asgi import AuthMiddleware
+from graphql_authkit.authenticator import serving
 from graphql_authkit.errors import KeysUnavailable
 from graphql_authkit.model import AuthContext
 from tests.adapters.asgi_client import arequest, request
@@ -303,3 +304,92 @@ def test_an_async_loader_is_fine_here() -> None:
     request(AuthMiddleware(app, Authenticator(verifier(), load_user=load)), headers=BEARER)
     assert app.current[0].user == "user of alice"
     assert refused(lambda: verifier().verify("x")).status == 401
+
+
+@pytest.mark.parametrize("kind", ["webtransport", "http2", ""])
+def test_a_kind_of_connection_that_nobody_knows_is_not_let_through(kind: str) -> None:
+    app, middleware = guarded()
+    with pytest.raises(RuntimeError, match="nothing of it is let through"):
+        request(middleware, headers=BEARER, type=kind)
+    assert app.scopes == []
+
+
+def test_a_preflight_reaches_the_app_without_body_query_or_other_fields() -> None:
+    bodies: list[Any] = []
+
+    class Reading(App):
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            bodies.append(await receive())
+            await super().__call__(scope, receive, send)
+
+    app, middleware = guarded(Reading())
+    fields = [*PREFLIGHT, ("X-HTTP-Method-Override", "POST"), ("content-type", "application/json"), ("host", "x")]
+    request(middleware, method="OPTIONS", headers=fields, query_string=b"query={me}")
+    assert bodies == [{"type": "http.request", "body": b"", "more_body": False}]
+    assert app.scopes[0]["query_string"] == b""
+    assert sorted(name for name, _ in app.scopes[0]["headers"]) == [
+        b"access-control-request-method",
+        b"host",
+        b"origin",
+    ]
+
+
+@pytest.mark.parametrize(
+    "more", [("content-length", "20"), ("transfer-encoding", "chunked"), ("authorization", "Bearer x")]
+)
+def test_a_preflight_with_a_body_or_credentials_is_none(more: tuple[str, str]) -> None:
+    app, middleware = guarded()
+    assert request(middleware, method="OPTIONS", headers=[*PREFLIGHT, more]).status == 401
+    assert app.scopes == []
+
+
+def test_field_names_of_any_case_count() -> None:
+    _, middleware = guarded()
+    assert request(middleware, headers=[("Authorization", f"Bearer {GOOD}")]).status == 200
+    assert request(middleware, headers=[("AUTHORIZATION", f"Bearer {GOOD}"), *BEARER]).status == 400
+
+
+def test_a_root_path_that_the_app_sets_itself_opens_nothing() -> None:
+    class Rooted(App):
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            await super().__call__({**scope, "root_path": "/api"}, receive, send)
+
+    app, middleware = guarded(Rooted(), paths=["/graphql"])
+    assert request(middleware, "/api/graphql").status == 401
+    assert app.scopes == []
+
+
+def test_a_refused_socket_was_heard_first() -> None:
+    heard: list[str] = []
+
+    async def main() -> None:
+        async def receive() -> Any:
+            heard.append("connect")
+            return {"type": "websocket.connect"}
+
+        async def send(message: Any) -> None:
+            heard.append(message["type"])
+
+        scope = {"type": "websocket", "path": "/", "headers": []}
+        await guarded()[1](scope, receive, send)
+
+    asyncio.run(main())
+    assert heard == ["connect", "websocket.close"]
+
+
+def test_while_a_refusal_is_sent_nobody_is_current() -> None:
+    seen: list[AuthContext] = []
+
+    async def main() -> None:
+        async def send(_message: Any) -> None:
+            seen.append(current_auth())
+
+        async def receive() -> Any:
+            return {}
+
+        with serving(Authenticator(verifier()).authenticate_token(GOOD)):
+            scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
+            await guarded()[1](scope, receive, send)
+
+    asyncio.run(main())
+    assert seen == [ANONYMOUS, ANONYMOUS]

@@ -13,7 +13,7 @@ from wsgiref.validate import validator
 import pytest
 
 from graphql_authkit import ANONYMOUS, Authenticator, ConfigurationError, Revocations, current_auth
-from graphql_authkit.errors import KeysUnavailable
+from graphql_authkit.errors import AuthError, KeysUnavailable
 from graphql_authkit.model import AuthContext
 from graphql_authkit.wsgi import AuthMiddleware
 from tests.support import local_issuer, verifier
@@ -288,3 +288,67 @@ async def load(token: Any) -> str:
 def test_what_wsgi_cannot_await_is_refused_while_building(make: Callable[[], Any]) -> None:
     with pytest.raises(ConfigurationError):
         AuthMiddleware(App(), make())
+
+
+@pytest.mark.parametrize(
+    ("script", "path"),
+    [("/x", "graphql"), ("/docs/x", "graphql"), ("", "graphql"), ("x", "/docs/y"), ("/docs/..", "/docs/y")],
+)
+def test_a_path_without_its_leading_slash_is_guarded(script: str, path: str) -> None:
+    for options in ({"paths": ["/other"]}, {"public_paths": ["/docs/*"]}):
+        app, middleware = guarded(**options)
+        started: list[Any] = []
+        environ: dict[str, Any] = {"REQUEST_METHOD": "POST", "SCRIPT_NAME": script, "PATH_INFO": path}
+        middleware(environ, lambda *args, to=started: to.append(args))  # type: ignore[misc]
+        assert (started[0][0], app.environs) == ("401 Unauthorized", [])
+
+
+def test_a_preflight_reaches_the_app_without_body_query_or_other_fields() -> None:
+    app, middleware = guarded()
+    request(
+        middleware,
+        REQUEST_METHOD="OPTIONS",
+        **PREFLIGHT,
+        HTTP_X_HTTP_METHOD_OVERRIDE="POST",
+        HTTP_COOKIE="a=b",
+        CONTENT_TYPE="application/json",
+        QUERY_STRING="query={me}",
+    )
+    (environ,) = app.environs
+    assert (environ["wsgi.input"].read(), environ["CONTENT_LENGTH"], environ["QUERY_STRING"]) == (b"", "0", "")
+    assert {"HTTP_X_HTTP_METHOD_OVERRIDE", "HTTP_COOKIE", "CONTENT_TYPE"} & set(environ) == set()
+    assert environ["HTTP_ORIGIN"] == "https://app.test"
+
+
+@pytest.mark.parametrize(
+    "more", [{"CONTENT_LENGTH": "20"}, {"HTTP_TRANSFER_ENCODING": "chunked"}, {"HTTP_AUTHORIZATION": "Bearer x"}]
+)
+def test_a_preflight_with_a_body_or_credentials_is_none(more: dict[str, str]) -> None:
+    app, middleware = guarded()
+    assert request(middleware, REQUEST_METHOD="OPTIONS", **PREFLIGHT, **more).status == 401
+    assert app.environs == []
+
+
+def test_what_an_outer_layer_left_in_the_environ_is_overwritten() -> None:
+    app, middleware = guarded(public_paths=["/health"])
+    request(middleware, "/health", **{"graphql_authkit.auth": "mallory"})
+    assert app.environs[0]["graphql_authkit.auth"] is ANONYMOUS
+
+
+def test_a_body_may_be_closed_twice() -> None:
+    middleware = AuthMiddleware(Streaming(), Authenticator(verifier()))
+    body = middleware({"REQUEST_METHOD": "POST", "PATH_INFO": "/", **BEARER}, lambda *args: None)  # type: ignore[arg-type]
+    body.close()  # type: ignore[attr-defined]
+    body.close()  # type: ignore[attr-defined]
+    assert current_auth() is ANONYMOUS
+
+
+def test_an_error_with_a_status_of_ones_own_is_answered() -> None:
+    class TeapotError(AuthError):
+        status = 499
+
+    def brew(_token: Any) -> None:
+        raise TeapotError
+
+    result = request(AuthMiddleware(App(), Authenticator(verifier(), load_user=brew)), **BEARER)
+    assert result.status == 499

@@ -9,7 +9,7 @@ import pytest
 
 from graphql_authkit import ConfigurationError, MemoryRevocationStore, Revocations
 from graphql_authkit.errors import StoreUnavailable
-from graphql_authkit.revocation import Revocable, RevocationStore, Rule, Verdict
+from graphql_authkit.revocation import Revocable, RevocationKey, RevocationStore, Rule, Verdict
 from tests.stores.contract import LATER, TOKEN, StoreContract, like, rule_of
 from tests.support import ISSUER, NOW, Clock, refused
 
@@ -102,3 +102,30 @@ def test_threads_that_write_at_once_lose_nothing() -> None:
 def test_a_store_without_room_is_refused_while_building(max_entries: Any) -> None:
     with pytest.raises(ConfigurationError):
         MemoryRevocationStore(max_entries=max_entries)
+
+
+def test_a_rule_that_has_expired_is_not_held_against_a_token(clock: Clock) -> None:
+    store = MemoryRevocationStore()
+    store.record(Rule(RevocationKey("subject", ISSUER, "alice"), NOW, NOW + 10), NOW)
+    revocations = Revocations(store, clock=clock)
+    clock.now = NOW + 9.9
+    assert refused(revocations.check, TOKEN).reason == "TOKEN_REVOKED"
+    clock.now = NOW + 10
+    assert revocations.check(TOKEN).token is TOKEN
+
+
+def test_renewing_one_rule_for_ever_takes_no_more_room(clock: Clock) -> None:
+    store = MemoryRevocationStore(max_entries=1)
+    revocations = Revocations(store, clock=clock, on_event=lambda _event: None)
+    for number in range(1000):
+        clock.now = NOW + number
+        revocations.revoke_subject(ISSUER, "alice")
+    assert (len(store), len(store._by_expiry) < 70) == (1, True)
+
+
+def test_a_rule_that_lives_longer_is_forgotten_in_the_end(clock: Clock) -> None:
+    store = MemoryRevocationStore()
+    for expires in (10, 500):
+        store.record(Rule(RevocationKey("token", ISSUER, "jti:t"), None, NOW + expires), NOW)
+    store.record(Rule(RevocationKey("all"), NOW, NOW + 9000), NOW + 600)
+    assert len(store) == 1
