@@ -95,7 +95,7 @@ class Gate:
         Args:
             error: What the pipeline raised.
             accept: The request's Accept fields: who accepts GraphQL's own media type gets it, since
-                clients read a refusal's code only then.
+                Apollo Client reads the code of a refusal only then.
         """
         body = {"errors": [{"message": str(error), "extensions": error.extensions}]}
         data = json.dumps(body, separators=(",", ":")).encode()

@@ -16,7 +16,7 @@ import json
 import math
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from jwt.algorithms import Algorithm as _Implementation
 from jwt.algorithms import get_default_algorithms
@@ -28,18 +28,24 @@ __all__ = [
     "Algorithm",
     "Header",
     "ParsedToken",
+    "Segments",
     "VerificationKey",
     "check_signature",
     "parse",
     "parse_object",
+    "read_header",
     "signing_input_digest",
+    "split",
 ]
 
 MAX_DEPTH = 16
 MAX_DIGITS = 20
 
-_BASE64URL = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-_TO_BASE64 = bytes.maketrans(b"-_", b"+/")
+# base64url to base64; whatever is not in the former becomes "!", which is not in the latter.
+_TO_BASE64 = bytes(
+    {ord("-"): ord("+"), ord("_"): ord("/")}.get(byte, byte if chr(byte).isalnum() and byte < 128 else ord("!"))
+    for byte in range(256)
+)
 # The last character of a segment carries 4 or 2 bits that no byte uses; canonical means they are zero.
 _LAST_OF_TWO = frozenset(b"AQgw")
 _LAST_OF_THREE = frozenset(b"AEIMQUYcgkosw048")
@@ -114,8 +120,7 @@ class VerificationKey:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """What of a token's header is ever used. `jku`, `x5u`, `jwk` and `x5c` are not even kept."""
 
     algorithm: Algorithm
@@ -123,14 +128,22 @@ class Header:
     typ: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedToken:
+class Segments(NamedTuple):
+    """A token cut at its dots: the header as it was sent, the rest decoded. Nothing in it is known to be true."""
+
+    header: bytes
+    signing_input: bytes
+    payload: bytes
+    signature: bytes
+
+
+class ParsedToken(NamedTuple):
     """A token taken apart; nothing in it is known to be true."""
 
     header: Header
-    signing_input: bytes = field(repr=False)
-    payload: bytes = field(repr=False)
-    signature: bytes = field(repr=False)
+    signing_input: bytes
+    payload: bytes
+    signature: bytes
 
 
 def parse(token: str, *, max_bytes: int) -> ParsedToken:
@@ -143,24 +156,25 @@ def parse(token: str, *, max_bytes: int) -> ParsedToken:
     Raises:
         MalformedToken: Anything else; its detail says what.
     """
+    segments = split(token, max_bytes=max_bytes)
+    return ParsedToken(read_header(segments.header), *segments[1:])
+
+
+def split(token: str, *, max_bytes: int) -> Segments:
+    """The part of `parse` that looks at bytes only; raises as it does."""
     if not isinstance(token, str):
         raise MalformedToken(f"a token is a str, not {type(token).__name__}")
     if len(token) > max_bytes:
         raise MalformedToken(f"longer than {max_bytes} bytes")
     if not token.isascii():
-        raise MalformedToken("a character outside the base64url alphabet")
+        raise MalformedToken("a character that is not ASCII")
     encoded = token.encode("ascii")
-    rest = encoded.translate(None, _BASE64URL)
-    if rest != b"..":
-        if rest.strip(b"."):
-            raise MalformedToken("a character outside the base64url alphabet")
-        raise MalformedToken(f"{len(rest) + 1} segments instead of 3")
-    header, payload, signature = encoded.split(b".")
-    return ParsedToken(
-        header=_read_header(_decode(header, "header")),
-        signing_input=encoded[: -len(signature) - 1],
-        payload=_decode(payload, "payload"),
-        signature=_decode(signature, "signature"),
+    parts = encoded.split(b".", 3)
+    if len(parts) != 3:
+        raise MalformedToken(f"{encoded.count(b'.') + 1} segments instead of 3")
+    header, payload, signature = parts
+    return Segments(
+        header, encoded[: -len(signature) - 1], _decode(payload, "payload"), _decode(signature, "signature")
     )
 
 
@@ -181,9 +195,9 @@ def check_signature(parsed: ParsedToken, key: VerificationKey) -> None:
         raise BadSignature(f"{algorithm.name} with key {key.kid!r}")
 
 
-def signing_input_digest(parsed: ParsedToken) -> str:
+def signing_input_digest(signing_input: bytes) -> str:
     """`sha256:` and the digest of `header.payload`. Never of the signature: ECDSA's can be rewritten."""
-    return "sha256:" + hashlib.sha256(parsed.signing_input).hexdigest()
+    return "sha256:" + hashlib.sha256(signing_input).hexdigest()
 
 
 def _decode(segment: bytes, what: str) -> bytes:
@@ -197,14 +211,22 @@ def _decode(segment: bytes, what: str) -> bytes:
         or (remainder == 3 and segment[-1] not in _LAST_OF_THREE)
     ):
         raise MalformedToken(f"the {what} is not canonical base64url")
-    return binascii.a2b_base64(segment.translate(_TO_BASE64) + _PADDING[remainder])
+    try:
+        return binascii.a2b_base64(segment.translate(_TO_BASE64) + _PADDING[remainder], strict_mode=True)
+    except binascii.Error:
+        raise MalformedToken(f"the {what} is not canonical base64url") from None
 
 
 # ------------------------------------------------------------------------------------------ header
 
 
-def _read_header(data: bytes) -> Header:
-    members = parse_object(data, "header")
+def read_header(segment: bytes) -> Header:
+    """Read the header segment of a token.
+
+    Raises:
+        MalformedToken: It is no strict JSON object, or asks for what is not done here.
+    """
+    members = parse_object(_decode(segment, "header"), "header")
     alg = members.get("alg")
     algorithm = ALGORITHMS.get(alg) if isinstance(alg, str) else None
     if algorithm is None:
@@ -245,7 +267,7 @@ def parse_object(data: bytes, what: str) -> dict[str, Any]:
     try:
         text = data.decode("utf-8")
         _check_depth(text)
-        value = _decoder.decode(text)
+        value = _read_json(text)
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode("utf-8")  # fails on a lone surrogate
     except (ValueError, RecursionError) as error:  # UnicodeError and JSONDecodeError are ValueErrors
@@ -253,6 +275,14 @@ def parse_object(data: bytes, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise MalformedToken(f"the {what} is not a JSON object")
     return value
+
+
+def _read_json(text: str) -> Any:
+    if text.startswith("{") and text.endswith("}"):  # no space around it that `decode` would look for
+        value, end = _decoder.raw_decode(text)
+        if end == len(text):
+            return value
+    return _decoder.decode(text)
 
 
 def _why(error: Exception) -> str:

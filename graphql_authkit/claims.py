@@ -141,8 +141,8 @@ class ClaimsPolicy:
 
     def _check_kind(self, claims: Mapping[str, Any], typ: str | None) -> None:
         """An access token, and no other kind (RFC 8725, section 3.11)."""
-        kind = None if typ is None else typ.lower().removeprefix("application/")
-        if kind not in _TYPES[self.profile]:
+        kinds = _TYPES[self.profile]
+        if typ not in kinds and (typ is None or typ.lower().removeprefix("application/") not in kinds):
             raise ClaimRejected("typ", f"header typ {typ!r:.40} is no access token's under {self.profile!r}")
         use = claims.get("token_use", "access")
         if use != "access":
@@ -174,7 +174,7 @@ class ClaimsPolicy:
     def _check_audience(self, claims: Mapping[str, Any]) -> str | None:
         stated = _stated_clients(claims)
         client_id = next(iter(stated.values()), None)
-        audience = _strings(claims, "aud", lambda text: (text,))
+        audience = _strings(claims, "aud", _whole)
         if self.audiences is not None and audience is not None:
             if self.audiences.isdisjoint(audience):
                 raise ClaimRejected("aud", f"none of {list(audience)!r:.200} is audience=")
@@ -197,13 +197,17 @@ class ClaimsPolicy:
 
 def _stated_clients(claims: Mapping[str, Any]) -> dict[str, str]:
     """Every claim that names the client, by RFC 9068, OpenID Connect, Entra v1 and Okta."""
-    found = ((name, _text(claims, name)) for name in _CLIENT_CLAIMS)
-    return {name: client for name, client in found if client is not None}
+    stated = {}
+    for name in _CLIENT_CLAIMS:
+        client = _text(claims, name)
+        if client is not None:
+            stated[name] = client
+    return stated
 
 
 def _text(claims: Mapping[str, Any], path: ClaimPath) -> str | None:
     """A claim that identifies something: a non-empty string that any log or database can hold."""
-    value = read_claim(claims, path)
+    value = claims.get(path) if isinstance(path, str) else read_claim(claims, path)
     if value is None:
         return None
     if not isinstance(value, str) or not value or "\x00" in value:
@@ -242,8 +246,19 @@ def _strings(
 
 def _scopes(claims: Mapping[str, Any], paths: tuple[ClaimPath, ...]) -> frozenset[str]:
     """Scope values, united. A string is a list by spaces (RFC 6749, section 3.3); an item never is."""
-    found = (_strings(claims, path, lambda text: text.split(" ")) for path in paths)
-    return frozenset(scope for scopes in found if scopes for scope in scopes if scope)
+    scopes: set[str] = set()
+    for path in paths:
+        scopes.update(_strings(claims, path, _split_scope) or ())
+    scopes.discard("")
+    return frozenset(scopes)
+
+
+def _split_scope(text: str) -> Iterable[str]:
+    return text.split(" ")
+
+
+def _whole(text: str) -> Iterable[str]:
+    return (text,)
 
 
 def _name(path: ClaimPath) -> str:

@@ -20,11 +20,13 @@ from .._http import Fetcher
 from .._jws import (
     ALGORITHMS,
     Header,
+    ParsedToken,
     VerificationKey,
     check_signature,
-    parse,
     parse_object,
+    read_header,
     signing_input_digest,
+    split,
 )
 from ..claims import ClaimPath, ClaimsPolicy, Profile
 from ..errors import AuthError, ConfigurationError, KeysUnavailable, UnknownKey
@@ -39,6 +41,7 @@ T = TypeVar("T")
 
 DEFAULT_CACHE_SIZE = 4096
 MINIMUM_TOKEN_BYTES = 64
+HEADERS_REMEMBERED = 256
 
 
 class VerifierOptions(TypedDict, total=False):
@@ -64,6 +67,14 @@ class VerifierOptions(TypedDict, total=False):
 class _Cached(NamedTuple):
     token: VerifiedToken
     keys: KeySet
+
+
+class _Known(NamedTuple):
+    """A header that was seen on a token with a good signature, and the key it means in this key set."""
+
+    header: Header
+    keys: KeySet
+    key: VerificationKey
 
 
 class JWTVerifier:
@@ -149,6 +160,7 @@ class JWTVerifier:
         self._algorithms = _check_algorithms(algorithms, keys)
         self._max_token_bytes = max_token_bytes
         self._clock = clock
+        self._headers: GenerationalCache[bytes, _Known] = GenerationalCache(HEADERS_REMEMBERED)
         size = DEFAULT_CACHE_SIZE if cache is True else (cache or 0)
         self._cache: GenerationalCache[bytes, _Cached] | None = GenerationalCache(size) if size else None
 
@@ -227,15 +239,22 @@ class JWTVerifier:
         return await self._verify_anew(token) if known is None else known
 
     async def _verify_anew(self, token: str) -> VerifiedToken:
-        parsed = parse(token, max_bytes=self._max_token_bytes)
-        keys, key = await self._find_key(parsed.header)
-        check_signature(parsed, key)
-        claims = parse_object(parsed.payload, "payload")
+        segments = split(token, max_bytes=self._max_token_bytes)
+        known = self._headers.get(segments.header)
+        if known is None or known.keys is not self._present_keys():
+            header = read_header(segments.header)
+            keys, key = await self._find_key(header)
+            known = _Known(header, keys, key)
+        check_signature(ParsedToken(known.header, *segments[1:]), known.key)
+        self._headers.put(segments.header, known)  # only now: nobody fills it who cannot sign
         verified = self.policy.accept(
-            claims, typ=parsed.header.typ, now=self._clock(), digest=lambda: signing_input_digest(parsed)
+            parse_object(segments.payload, "payload"),
+            typ=known.header.typ,
+            now=self._clock(),
+            digest=lambda: signing_input_digest(segments.signing_input),
         )
         if self._cache is not None:
-            self._cache.put(_digest(token), _Cached(verified, keys))
+            self._cache.put(_digest(token), _Cached(verified, known.keys))
         return verified
 
     def _remembered(self, token: str) -> VerifiedToken | None:

@@ -6,7 +6,6 @@ Node.js runs it; npm fetches it once.
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ from typing import NamedTuple
 import httpx2
 import pytest
 
-from tests.servers import SERVERS, Server, free_port, missing, need, running
+from tests.servers import SERVERS, Server, free_port, running
 from tests.support import segment, unsegment
 
 HERE = Path(__file__).parent
@@ -27,29 +26,6 @@ GRANTED = (200, {"data": {"me": "robot-1"}})
 
 Serve = Callable[..., AbstractContextManager[Server]]
 Ask = Callable[..., httpx2.Response]
-
-
-@pytest.fixture(scope="session")
-def packages() -> None:
-    """oidc-provider and what it needs, as the lock file says."""
-    need("node", "apt-get install nodejs npm")
-    need("npm", "apt-get install nodejs npm")
-    installed = HERE / "node_modules" / ".package-lock.json"
-    if installed.exists() and installed.stat().st_mtime >= (HERE / "package-lock.json").stat().st_mtime:
-        return
-    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    patience = ["--fetch-timeout=30000", "--fetch-retry-mintimeout=1000"]  # milliseconds
-    result = subprocess.run([*command, *patience], cwd=HERE, capture_output=True, text=True, timeout=180, check=False)
-    if result.returncode != 0:
-        reason = next((line for line in result.stderr.splitlines() if "error" in line.lower()), "no reason given")
-        missing(f"tests/peers/node_modules ({reason})", "npm ci --prefix tests/peers")
-
-
-@pytest.fixture(scope="session")
-def http() -> Iterator[httpx2.Client]:
-    """A client that ignores proxies and keeps no connection to a server that may be gone."""
-    with httpx2.Client(trust_env=False, timeout=15, limits=httpx2.Limits(max_keepalive_connections=0)) as client:
-        yield client
 
 
 class Provider:
