@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 CORE32 := .venv-core32
 
-.PHONY: demo test check docs format clean setup setup32
+.PHONY: demo test check bench docs format clean setup setup32
 
 demo: setup
 	@$(VENV)/bin/python examples/quickstart.py
@@ -18,6 +18,9 @@ check: setup
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/sphinx-build -q -W -n -b html docs docs/_build/html
+
+bench: setup
+	$(VENV)/bin/python -m benchmarks.verify
 
 docs: setup
 	$(VENV)/bin/sphinx-build -W -n -b html docs docs/_build/html

@@ -35,6 +35,7 @@ __all__ = [
     "parse_object",
     "read_header",
     "signing_input_digest",
+    "speaks_for",
     "split",
 ]
 
@@ -101,6 +102,8 @@ class VerificationKey:
         crv: Its curve, where the type has curves.
         bits: Its size.
         material: What PyJWT's algorithm object takes.
+        issuer: Whose tokens alone it signs, where a key set of many issuers says so; `{tenantid}` in it
+            stands for any one of them (Entra's JWK member `issuer`).
     """
 
     kid: str | None
@@ -109,6 +112,7 @@ class VerificationKey:
     crv: str | None
     bits: int
     material: Any = field(repr=False)
+    issuer: str | None = None
 
     def serves(self, algorithm: Algorithm) -> bool:
         """Whether type, curve, size and stated algorithm all permit it."""
@@ -165,7 +169,7 @@ def split(token: str, *, max_bytes: int) -> Segments:
     if not isinstance(token, str):
         raise MalformedToken(f"a token is a str, not {type(token).__name__}")
     if len(token) > max_bytes:
-        raise MalformedToken(f"longer than {max_bytes} bytes")
+        raise MalformedToken(f"longer than max_token_bytes={max_bytes}")
     if not token.isascii():
         raise MalformedToken("a character that is not ASCII")
     encoded = token.encode("ascii")
@@ -176,6 +180,17 @@ def split(token: str, *, max_bytes: int) -> Segments:
     return Segments(
         header, encoded[: -len(signature) - 1], _decode(payload, "payload"), _decode(signature, "signature")
     )
+
+
+def speaks_for(key: VerificationKey, issuer: str) -> bool:
+    """Whether the key may sign tokens of this issuer."""
+    if key.issuer is None:
+        return True
+    before, template, after = key.issuer.partition("{tenantid}")
+    if not template:
+        return issuer == key.issuer
+    tenant = issuer[len(before) : len(issuer) - len(after)]
+    return issuer == before + tenant + after and tenant != "" and "/" not in tenant
 
 
 def check_signature(parsed: ParsedToken, key: VerificationKey) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from .errors import ClaimRejected, ConfigurationError, TokenExpired
-from .model import VerifiedToken, token_key
+from .model import VerifiedToken, make_verified_token, token_key
 
 __all__ = ["ClaimPath", "ClaimsPolicy", "Profile", "read_claim"]
 
@@ -104,18 +104,19 @@ class ClaimsPolicy:
         if expires_at is None:
             raise ClaimRejected("exp", "missing: a token must end")
         token_id = _text(claims, self.token_id_claim)
-        token = VerifiedToken(
-            subject=self._subject(claims),
-            issuer=issuer,
-            scopes=_scopes(claims, self.scope_claims),
-            token_id=token_id,
-            token_key=digest() if token_id is None else token_key(token_id),
-            session_id=_text(claims, self.session_claim),
-            client_id=client_id,
-            expires_at=expires_at,
-            issued_at=_date(claims, "iat"),
-            not_before=_date(claims, "nbf"),
-            _raw=claims,
+        token = make_verified_token(
+            self._subject(claims),
+            issuer,
+            _scopes(claims, self.scope_claims),
+            token_id,
+            digest() if token_id is None else token_key(token_id),
+            _text(claims, self.session_claim),
+            client_id,
+            expires_at,
+            _date(claims, "iat"),
+            _date(claims, "nbf"),
+            claims,
+            None,
         )
         self.check_time(token, now)
         return token
@@ -174,7 +175,7 @@ class ClaimsPolicy:
     def _check_audience(self, claims: Mapping[str, Any]) -> str | None:
         stated = _stated_clients(claims)
         client_id = next(iter(stated.values()), None)
-        audience = _strings(claims, "aud", _whole)
+        audience = _strings(claims, "aud", _whole) or None  # an empty array names nobody, like none at all
         if self.audiences is not None and audience is not None:
             if self.audiences.isdisjoint(audience):
                 raise ClaimRejected("aud", f"none of {list(audience)!r:.200} is audience=")
@@ -220,6 +221,8 @@ def _date(claims: Mapping[str, Any], name: str) -> float | None:
     if name not in claims:
         return None
     value = claims[name]
+    if type(value) is int and 0 <= value <= _LATEST:
+        return value
     if not _is_number(value) or not 0 <= value <= _LATEST:
         raise ClaimRejected(name, "not a date: a number of seconds since the epoch")
     date: float = value  # an int or a float; comparing the two is exact
@@ -248,7 +251,8 @@ def _scopes(claims: Mapping[str, Any], paths: tuple[ClaimPath, ...]) -> frozense
     """Scope values, united. A string is a list by spaces (RFC 6749, section 3.3); an item never is."""
     scopes: set[str] = set()
     for path in paths:
-        scopes.update(_strings(claims, path, _split_scope) or ())
+        if path in claims or not isinstance(path, str):
+            scopes.update(_strings(claims, path, _split_scope) or ())
     scopes.discard("")
     return frozenset(scopes)
 

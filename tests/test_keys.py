@@ -173,6 +173,7 @@ BAD_ENTRIES: dict[str, Any] = {
     "another type's algorithm": {**JWK, "alg": "ES256"},
     "a public key's alg HS256": {**JWK, "alg": "HS256"},
     "kid of a number": {**JWK, "kid": 1},
+    "issuer of a list": {**JWK, "issuer": [ISSUER]},
     "private": {**JWK, "d": "AQAB"},
     "no modulus": {"kty": "RSA", "e": "AQAB"},
     "modulus of a number": {**JWK, "n": 5},
@@ -357,3 +358,25 @@ def test_a_curve_must_be_the_algorithms() -> None:
 def test_keys_are_given_and_not_their_class(thing: Any) -> None:
     with pytest.raises(ConfigurationError):
         verifier(thing)
+
+
+@pytest.mark.parametrize(
+    ("stated", "accepted"),
+    [
+        (None, True),
+        (ISSUER, True),
+        ("https://{tenantid}.test/", True),
+        ("https://issuer.{tenantid}/", True),
+        ("https://other.test/", False),
+        ("https:/{tenantid}/", False),  # a tenant is one segment
+        ("https://issuer.test/{tenantid}", False),
+        ("https://issuer.test{tenantid}/", False),
+        ("", False),
+    ],
+)
+def test_a_key_that_states_its_issuer_signs_for_no_other(stated: str | None, accepted: bool) -> None:
+    subject = verifier(JWKS({"keys": [jwk(1, issuer=stated)]}))
+    if accepted:
+        assert subject.verify(signed_by(key())).issuer == ISSUER
+    else:
+        assert refused(subject.verify, signed_by(key())).reason == "CLAIM_REJECTED"

@@ -299,7 +299,7 @@ def test_a_key_source_that_fails_is_unavailable(failure: Exception, where: str, 
 
 def test_by_issuer_looks_at_no_token_longer_than_its_verifiers_do(drive: Driver) -> None:
     subject = ByIssuer([local_issuer().verifier(max_token_bytes=100)])
-    assert drive.error(subject, "verify", local_issuer().token()).detail == "longer than 100 bytes"
+    assert drive.error(subject, "verify", local_issuer().token()).detail == "longer than max_token_bytes=100"
 
 
 def test_a_token_over_the_limit_is_not_even_looked_up() -> None:
@@ -307,4 +307,22 @@ def test_a_token_over_the_limit_is_not_even_looked_up() -> None:
     token = local_issuer().token()
     subject.verify(token)
     subject._max_token_bytes = 100
-    assert subject._remembered(token) is None
+    assert type(refused(subject.verify, token)) is MalformedToken
+
+
+def test_a_header_seen_before_is_read_again_with_another_key_set() -> None:
+    subject, keys, _ = counting(cache=None)
+    subject.verify(local_issuer().token("one"))
+    assert subject._verify_now(local_issuer().token("two")) is not None
+    keys.keys = KeySet([])
+    assert subject._verify_now(local_issuer().token("three")) is None
+    assert type(refused(subject.verify, local_issuer().token("three"))) is UnknownKey
+
+
+def test_headers_are_remembered_only_of_tokens_with_a_good_signature() -> None:
+    subject, _, _ = counting(cache=None)
+    for number in range(50):
+        refused(subject.verify, local_issuer().token(header={"x": number}, key=key(number=2)))
+    assert len(subject._headers) == 0
+    refused(subject.verify, local_issuer().token(lifetime=-100))
+    assert len(subject._headers) == 1

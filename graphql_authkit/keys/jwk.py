@@ -74,13 +74,27 @@ def read_jwk(jwk: object) -> VerificationKey:
     """
     if not isinstance(jwk, dict):
         raise ValueError("not a JSON object")
-    kty, kid, alg = jwk.get("kty"), jwk.get("kid"), jwk.get("alg")
-    if not isinstance(kty, str) or kty not in _FROM_JWK:
-        raise ValueError(f"type {kty!r:.40} is not known here")
-    if not (kid is None or isinstance(kid, str)):
-        raise ValueError("kid is not a string")
-    if alg is not None and (not isinstance(alg, str) or alg not in ALGORITHMS):
-        raise ValueError(f"alg {alg!r:.40} is not known here")
+    _check_members(jwk)
+    kty, kid, alg = jwk["kty"], jwk.get("kid"), jwk.get("alg")
+    try:
+        material = _FROM_JWK[kty](jwk)
+        measured_kty, crv, bits = describe(material)
+    except Exception as error:  # whatever the key libraries raise, it is this one key that is bad
+        raise ValueError(f"unreadable: {type(error).__name__}") from error
+    key = VerificationKey(kid or None, alg, measured_kty, crv, bits, material, jwk.get("issuer"))
+    if not any(key.serves(algorithm) for algorithm in ALGORITHMS.values()):
+        raise ValueError(f"{bits} bits are too few, or alg {alg!r} is not one for it")
+    return key
+
+
+def _check_members(jwk: Mapping[str, Any]) -> None:
+    for name in ("kid", "alg", "issuer"):
+        if not isinstance(jwk.get(name), str | None):
+            raise ValueError(f"{name} is not a string")
+    if not isinstance(jwk.get("kty"), str) or jwk["kty"] not in _FROM_JWK:
+        raise ValueError(f"type {jwk.get('kty')!r:.40} is not known here")
+    if jwk.get("alg") is not None and jwk["alg"] not in ALGORITHMS:
+        raise ValueError(f"alg {jwk['alg']!r:.40} is not known here")
     if jwk.get("use", "sig") != "sig":
         raise ValueError(f"use {jwk['use']!r:.40} is not 'sig'")
     operations = jwk.get("key_ops", ["verify"])
@@ -88,15 +102,6 @@ def read_jwk(jwk: object) -> VerificationKey:
         raise ValueError("key_ops does not permit 'verify'")
     if "d" in jwk:
         raise ValueError("a private key")
-    try:
-        material = _FROM_JWK[kty](jwk)
-        measured_kty, crv, bits = describe(material)
-    except Exception as error:  # whatever the key libraries raise, it is this one key that is bad
-        raise ValueError(f"unreadable: {type(error).__name__}") from error
-    key = VerificationKey(kid or None, alg, measured_kty, crv, bits, material)
-    if not any(key.serves(algorithm) for algorithm in ALGORITHMS.values()):
-        raise ValueError(f"{bits} bits are too few, or alg {alg!r} is not one for it")
-    return key
 
 
 def read_set(document: str | bytes | Mapping[str, Any], *, symmetric: bool) -> tuple[list[VerificationKey], list[str]]:

@@ -216,7 +216,7 @@ class RemoteJWKS:
         failure = "the fetch failed"
         try:
             keys = self._fetch_set(started)
-        except (AuthError, FetchError) as error:
+        except (AuthError, FetchError, ValueError) as error:  # the last from what was read, and ours
             failure = error.detail if isinstance(error, AuthError) else str(error)
         except BaseException as error:  # SystemExit too: a flight that never ends would hold everyone
             failure = type(error).__name__

@@ -21,15 +21,17 @@ from .._jws import (
     ALGORITHMS,
     Header,
     ParsedToken,
+    Segments,
     VerificationKey,
     check_signature,
     parse_object,
     read_header,
     signing_input_digest,
+    speaks_for,
     split,
 )
 from ..claims import ClaimPath, ClaimsPolicy, Profile
-from ..errors import AuthError, ConfigurationError, KeysUnavailable, UnknownKey
+from ..errors import AuthError, ClaimRejected, ConfigurationError, KeysUnavailable, UnknownKey
 from ..events import Listener, log_danger, log_event
 from ..keys import KeySet, KeySource, RemoteJWKS
 from ..keys.discovery import tenant_issuers
@@ -214,12 +216,12 @@ class JWTVerifier:
             InvalidToken: It is refused; the subclass says why.
             KeysUnavailable: The issuer's keys cannot be had.
         """
-        known = self._remembered(token)
+        known = self._verify_now(token)
         return run(self._verify_anew(token), "verify") if known is None else known
 
     async def averify(self, token: str) -> VerifiedToken:
         """Verify a token on asyncio; raises as `verify`."""
-        known = self._remembered(token)
+        known = self._verify_now(token)
         return await arun(self._verify_anew(token)) if known is None else known
 
     def warm(self) -> None:
@@ -235,16 +237,36 @@ class JWTVerifier:
         await arun(self._key_set())
 
     async def _verify(self, token: str) -> VerifiedToken:
-        known = self._remembered(token)
+        known = self._verify_now(token)
         return await self._verify_anew(token) if known is None else known
+
+    def _verify_now(self, token: str) -> VerifiedToken | None:
+        """The warm path, a plain function: a token seen before, or with a header seen before; else None.
+
+        A token that was verified before counts if it was by this verifier, with the key set of now, and
+        still is in time.
+        """
+        keys = self._present_keys()
+        if keys is None:
+            return None
+        if self._cache is not None and isinstance(token, str) and len(token) <= self._max_token_bytes:
+            entry = self._cache.get(_digest(token))
+            if entry is not None and entry.keys is keys:
+                self.policy.check_time(entry.token, self._clock())
+                return entry.token
+        segments = split(token, max_bytes=self._max_token_bytes)
+        known = self._headers.get(segments.header)
+        if known is None or known.keys is not keys:
+            return None
+        return self._accept(token, segments, known)
 
     async def _verify_anew(self, token: str) -> VerifiedToken:
         segments = split(token, max_bytes=self._max_token_bytes)
-        known = self._headers.get(segments.header)
-        if known is None or known.keys is not self._present_keys():
-            header = read_header(segments.header)
-            keys, key = await self._find_key(header)
-            known = _Known(header, keys, key)
+        header = read_header(segments.header)
+        keys, key = await self._find_key(header)
+        return self._accept(token, segments, _Known(header, keys, key))
+
+    def _accept(self, token: str, segments: Segments, known: _Known) -> VerifiedToken:
         check_signature(ParsedToken(known.header, *segments[1:]), known.key)
         self._headers.put(segments.header, known)  # only now: nobody fills it who cannot sign
         verified = self.policy.accept(
@@ -253,19 +275,11 @@ class JWTVerifier:
             now=self._clock(),
             digest=lambda: signing_input_digest(segments.signing_input),
         )
+        if not speaks_for(known.key, verified.issuer):
+            raise ClaimRejected("iss", f"the key signs for {known.key.issuer!r:.200} only")
         if self._cache is not None:
             self._cache.put(_digest(token), _Cached(verified, known.keys))
         return verified
-
-    def _remembered(self, token: str) -> VerifiedToken | None:
-        """A token verified before, by this verifier, with the key set of now, and still in time."""
-        if self._cache is None or not isinstance(token, str) or len(token) > self._max_token_bytes:
-            return None
-        entry = self._cache.get(_digest(token))
-        if entry is None or entry.keys is not self._present_keys():
-            return None
-        self.policy.check_time(entry.token, self._clock())
-        return entry.token
 
     async def _find_key(self, header: Header) -> tuple[KeySet, VerificationKey]:
         if self._algorithms is not None and header.algorithm.name not in self._algorithms:
