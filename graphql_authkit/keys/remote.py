@@ -19,6 +19,9 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import TypedDict
+
+from typing_extensions import Unpack
 
 from .._http import Fetcher, FetchError, StandardFetcher, check_headers, check_url, fetch_document, shown_url
 from ..errors import AuthError, ConfigurationError, KeysUnavailable
@@ -32,6 +35,22 @@ __all__ = ["RemoteJWKS"]
 FIRST_PAUSE = 1.0
 OVERDUE = 3  # timeouts, after which a flight that does not end (a fetcher that hangs) is given up
 LARGEST = 604_800  # a week, in seconds: keys that the issuer dropped are not believed for longer
+
+
+class RemoteOptions(TypedDict, total=False):
+    """RemoteJWKS's arguments, which document each."""
+
+    timeout: float
+    ttl: float
+    cooldown: float
+    max_bytes: int
+    max_keys: int
+    headers: Mapping[str, str] | None
+    ssl_context: ssl.SSLContext | None
+    fetcher: Fetcher | None
+    insecure_allow_http: bool
+    clock: Callable[[], float]
+    on_event: Listener
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,55 +141,33 @@ class RemoteJWKS:
         _instances.add(self)
 
     @classmethod
-    def from_issuer(
-        cls,
-        issuer: str,
-        *,
-        tenants: Sequence[str] = (),
-        timeout: float = 5.0,
-        ttl: float = 300.0,
-        cooldown: float = 30.0,
-        headers: Mapping[str, str] | None = None,
-        ssl_context: ssl.SSLContext | None = None,
-        fetcher: Fetcher | None = None,
-        insecure_allow_http: bool = False,
-        on_event: Listener = log_event,
-    ) -> RemoteJWKS:
-        """The key set that an issuer's metadata points to, looked up with the first fetch.
+    def from_issuer(cls, issuer: str, *, tenants: Sequence[str] = (), **options: Unpack[RemoteOptions]) -> RemoteJWKS:
+        """The key set that an issuer's metadata points to, looked up with each fetch.
 
         Args:
             issuer: Exactly as the tokens' `iss` has it.
             tenants: Entra's tenant ids, where the issuer is a shared one.
-            timeout: See RemoteJWKS; each document has it, and who waits for up to three of them three times as much.
+            **options: See RemoteJWKS. Each document has the `timeout`, and who waits for up to three of
+                them three times as much.
 
         Raises:
             ConfigurationError: As RemoteJWKS, and where issuer and tenants do not go together.
         """
         tenant_issuers(issuer, tenants)
-        source = cls(
-            issuer,
-            timeout=timeout,
-            ttl=ttl,
-            cooldown=cooldown,
-            headers=headers,
-            ssl_context=ssl_context,
-            fetcher=fetcher,
-            insecure_allow_http=insecure_allow_http,
-            on_event=on_event,
-        )
+        source = cls(issuer, **options)
 
         def locate() -> str:
             return discover(
                 issuer,
                 tenants=tenants,
-                timeout=timeout,
+                timeout=source._fetch_timeout,
                 headers=source._headers,
                 fetcher=source._fetch,
-                insecure_allow_http=insecure_allow_http,
+                insecure_allow_http=options.get("insecure_allow_http", False),
             ).jwks_uri
 
         source._locate = locate
-        source.timeout = 3 * timeout  # two places for the metadata, and the keys
+        source.timeout = 3 * source._fetch_timeout  # two places for the metadata, and the keys
         return source
 
     def key_set(self) -> KeySet | None:
