@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import joserfc.errors
 import joserfc.jwk
 import joserfc.jwt
 import jwt
@@ -29,8 +30,11 @@ from graphql_authkit._jws import ParsedToken, parse
 from graphql_authkit.keys import KeySource
 from graphql_authkit.testing import sign
 
+warnings.simplefilter("ignore", joserfc.errors.SecurityWarning)  # of the name EdDSA
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # authlib.jose says that it will go
+    from authlib.deprecate import AuthlibDeprecationWarning
+
+    warnings.simplefilter("ignore", AuthlibDeprecationWarning)  # of authlib.jose
     from authlib.jose import JsonWebKey, JsonWebToken
 
 ISSUER, AUDIENCE = "https://issuer.example/", "https://api.example/graphql"

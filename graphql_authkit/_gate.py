@@ -79,8 +79,10 @@ class Gate:
                 written without it.
             raw: As it was on the wire, where the server tells.
         """
+        root = "" if root == "/" else root
         full = root + path
-        if not path.startswith("/") or (root and not root.startswith("/")) or _TRICK.search(full):
+        # Routers read a mount that ends in a slash in more than one way too.
+        if not path.startswith("/") or (root and not root.startswith("/")) or root.endswith("/") or _TRICK.search(full):
             return True
         if _ENCODED.search(raw):
             return True

@@ -82,8 +82,10 @@ class AuthMiddleware:
             await self._app(self._with_auth(scope, auth), receive, send)
 
     def _guards(self, scope: Scope) -> bool:
-        path, root = scope["path"], scope.get("root_path", "").rstrip("/")
-        if path == root or path.startswith(root + "/"):  # else the server says the path without its root
+        path, root = scope["path"], scope.get("root_path", "")
+        if root != "/" and (
+            path == root or path.startswith(root + "/")
+        ):  # else the server says the path without its root
             path = path.removeprefix(root) or "/"
         return self._gate.guards(path, root, scope.get("raw_path") or b"")
 

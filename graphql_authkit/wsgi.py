@@ -72,7 +72,7 @@ class AuthMiddleware:
     def _guards(self, environ: WSGIEnvironment) -> bool:
         # A path without its leading slash is a trick: routers put it there, and read another path than we do.
         path = _decoded(environ.get("PATH_INFO", "")) or "/"
-        return self._gate.guards(path, _decoded(environ.get("SCRIPT_NAME", "")).rstrip("/"))
+        return self._gate.guards(path, _decoded(environ.get("SCRIPT_NAME", "")))
 
     def _refuse(
         self,

@@ -36,12 +36,12 @@ from graphql_authkit.testing import sign
 from tests.support import AUDIENCE, ISSUER, Clock, key, segment, unsegment
 
 with warnings.catch_warnings():
-    from authlib.deprecate import AuthlibDeprecationWarning  # type: ignore[import-untyped]
+    from authlib.deprecate import AuthlibDeprecationWarning
 
     # Of authlib.jose, which is deprecated and still what much of the field runs.
     warnings.simplefilter("ignore", AuthlibDeprecationWarning)
-    from authlib.common.errors import AuthlibBaseError  # type: ignore[import-untyped]
-    from authlib.jose import JsonWebKey, JsonWebToken  # type: ignore[import-untyped]
+    from authlib.common.errors import AuthlibBaseError
+    from authlib.jose import JsonWebKey, JsonWebToken
 
 TABLE = Path(__file__).resolve().parents[1] / "docs" / "differential.md"
 LIBRARIES = ("graphql-authkit", "PyJWT", "joserfc", "Authlib")

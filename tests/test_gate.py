@@ -134,6 +134,9 @@ def test_the_longer_pattern_decides_and_a_tie_guards(
         ("//api", "/health", True),
         ("/api/..", "/health", True),
         ("/%61pi", "/health", True),
+        ("/api/", "/health", True),
+        ("/", "/health", False),
+        ("/", "/other", True),
     ],
 )
 def test_what_is_public_is_written_without_its_mount(root: str, path: str, guarded: bool) -> None:

@@ -393,3 +393,10 @@ def test_while_a_refusal_is_sent_nobody_is_current() -> None:
 
     asyncio.run(main())
     assert seen == [ANONYMOUS, ANONYMOUS]
+
+
+def test_a_root_path_that_ends_in_a_slash_makes_nothing_public() -> None:
+    _, middleware = guarded(public_paths=["/health"])
+    assert request(middleware, "/api/health", root_path="/api/").status == 401
+    assert request(middleware, "/api/health", root_path="/api").status == 200
+    assert request(middleware, "/health", root_path="/").status == 200

@@ -299,7 +299,7 @@ def test_a_path_without_its_leading_slash_is_guarded(script: str, path: str) -> 
         app, middleware = guarded(**options)
         started: list[Any] = []
         environ: dict[str, Any] = {"REQUEST_METHOD": "POST", "SCRIPT_NAME": script, "PATH_INFO": path}
-        middleware(environ, lambda *args, to=started: to.append(args))  # type: ignore[misc]
+        middleware(environ, lambda *args, to=started: to.append(args))
         assert (started[0][0], app.environs) == ("401 Unauthorized", [])
 
 

@@ -23,7 +23,10 @@ ROOT = Path(__file__).resolve().parents[2]
 SYBIL = Sybil(parsers=[PythonCodeBlockParser()])
 
 
-@pytest.mark.parametrize("name", ["docs/getting-started.md", "docs/errors.md", "docs/frameworks.md", "docs/providers.md"])
+PAGES = ["docs/getting-started.md", "docs/errors.md", "docs/frameworks.md", "docs/providers.md"]
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_the_snippets_of_a_page_run_in_their_order(name: str) -> None:
     document = SYBIL.parse(ROOT / name)
     examples = list(document.examples())
