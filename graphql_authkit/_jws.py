@@ -193,21 +193,21 @@ def speaks_for(key: VerificationKey, issuer: str) -> bool:
     return issuer == before + tenant + after and tenant != "" and "/" not in tenant
 
 
-def check_signature(parsed: ParsedToken, key: VerificationKey) -> None:
+def check_signature(header: Header, token: Segments | ParsedToken, key: VerificationKey) -> None:
     """Check the signature with one key that the caller chose by the header's `kid` and `alg`.
 
     Raises:
         BadSignature: It is not this key's, or the key does not serve the algorithm.
     """
-    algorithm = parsed.header.algorithm
+    algorithm = header.algorithm
     if not key.serves(algorithm):
         raise BadSignature(f"the key does not serve {algorithm.name}")
     try:
-        good = algorithm.implementation.verify(parsed.signing_input, key.material, parsed.signature)
+        good = algorithm.implementation.verify(token.signing_input, key.material, token.signature)
     except Exception as error:  # a backend that stumbles over hostile bytes has not verified them
         raise BadSignature(f"{algorithm.name} failed: {type(error).__name__}") from error
     if good is not True:
-        raise BadSignature(f"{algorithm.name} with key {key.kid!r}")
+        raise BadSignature(f"{algorithm.name} with key {key.kid!r:.80}")
 
 
 def signing_input_digest(signing_input: bytes) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from .errors import ClaimRejected, ConfigurationError, TokenExpired
-from .model import VerifiedToken, make_verified_token, token_key
+from .model import VerifiedToken, token_key
 
 __all__ = ["ClaimPath", "ClaimsPolicy", "Profile", "read_claim"]
 
@@ -104,7 +104,7 @@ class ClaimsPolicy:
         if expires_at is None:
             raise ClaimRejected("exp", "missing: a token must end")
         token_id = _text(claims, self.token_id_claim)
-        token = make_verified_token(
+        token = VerifiedToken(
             self._subject(claims),
             issuer,
             _scopes(claims, self.scope_claims),
@@ -116,7 +116,6 @@ class ClaimsPolicy:
             _date(claims, "iat"),
             _date(claims, "nbf"),
             claims,
-            None,
         )
         self.check_time(token, now)
         return token
@@ -200,9 +199,10 @@ def _stated_clients(claims: Mapping[str, Any]) -> dict[str, str]:
     """Every claim that names the client, by RFC 9068, OpenID Connect, Entra v1 and Okta."""
     stated = {}
     for name in _CLIENT_CLAIMS:
-        client = _text(claims, name)
-        if client is not None:
-            stated[name] = client
+        if name in claims:
+            client = _text(claims, name)
+            if client is not None:
+                stated[name] = client
     return stated
 
 
@@ -237,7 +237,7 @@ def _strings(
     claims: Mapping[str, Any], path: ClaimPath, split: Callable[[str], Iterable[str]]
 ) -> tuple[str, ...] | None:
     """A string or an array of strings, or None where there is none; a mixed array is refused whole."""
-    value = read_claim(claims, path)
+    value = claims.get(path) if isinstance(path, str) else read_claim(claims, path)
     if value is None:
         return None
     if isinstance(value, str):

@@ -6,8 +6,8 @@ Each type is the proof that the step before it ran. Nothing here decides, waits,
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, NoReturn, SupportsIndex, final
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, NoReturn, SupportsIndex, final
 
 __all__ = [
     "ANONYMOUS",
@@ -22,7 +22,6 @@ __all__ = [
     "Response",
     "VerifiedToken",
     "freeze_json",
-    "make_verified_token",
     "token_key",
 ]
 
@@ -109,10 +108,27 @@ class Credential:
     token: str = field(repr=False)
 
 
+class _TokenMembers(NamedTuple):
+    subject: str
+    issuer: str
+    scopes: frozenset[str]
+    token_id: str | None
+    token_key: str
+    session_id: str | None
+    client_id: str | None
+    expires_at: float
+    issued_at: float | None
+    not_before: float | None
+
+
 @final
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class VerifiedToken:
-    """A token whose signature and claims were accepted. Only a verifier makes one.
+    """A token whose signature and claims were accepted. Only a verifier makes one; it cannot be changed.
+
+    Its members are one tuple: a frozen dataclass of as many takes longer to fill than the payload to read.
+
+    Args:
+        claims: The payload. The token takes it over and freezes it when it is first read.
 
     Attributes:
         subject: From the verifier's `subject_claim`.
@@ -125,43 +141,98 @@ class VerifiedToken:
         expires_at: `exp`, in seconds since the epoch.
         issued_at: `iat`, likewise, or None.
         not_before: `nbf`, likewise, or None.
+        claims: All claims, deeply immutable.
     """
 
-    subject: str
-    issuer: str
-    scopes: frozenset[str]
-    token_id: str | None
-    token_key: str
-    session_id: str | None
-    client_id: str | None
-    expires_at: float
-    issued_at: float | None
-    not_before: float | None
-    _raw: dict[str, Any]
-    _frozen: FrozenDict | None = None
+    __slots__ = ("_claims", "_members")
+    _members: _TokenMembers
+    _claims: dict[str, Any]
+
+    def __new__(
+        cls,
+        subject: str,
+        issuer: str,
+        scopes: frozenset[str],
+        token_id: str | None,
+        token_key: str,
+        session_id: str | None,
+        client_id: str | None,
+        expires_at: float,
+        issued_at: float | None,
+        not_before: float | None,
+        claims: dict[str, Any],
+    ) -> VerifiedToken:
+        self = object.__new__(cls)
+        members = (
+            *(subject, issuer, scopes, token_id, token_key),
+            *(session_id, client_id, expires_at, issued_at, not_before),
+        )
+        _set(self, "_members", members)
+        _set(self, "_claims", claims)
+        return self
+
+    @property
+    def subject(self) -> str:
+        return self._members[0]
+
+    @property
+    def issuer(self) -> str:
+        return self._members[1]
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        return self._members[2]
+
+    @property
+    def token_id(self) -> str | None:
+        return self._members[3]
+
+    @property
+    def token_key(self) -> str:
+        return self._members[4]
+
+    @property
+    def session_id(self) -> str | None:
+        return self._members[5]
+
+    @property
+    def client_id(self) -> str | None:
+        return self._members[6]
+
+    @property
+    def expires_at(self) -> float:
+        return self._members[7]
+
+    @property
+    def issued_at(self) -> float | None:
+        return self._members[8]
+
+    @property
+    def not_before(self) -> float | None:
+        return self._members[9]
 
     @property
     def claims(self) -> Mapping[str, Any]:
-        """All claims, deeply immutable; frozen when first read."""
-        frozen = self._frozen
-        if frozen is None:  # two threads may both get here; they make equal values
-            frozen = freeze_json(self._raw)
-            object.__setattr__(self, "_frozen", frozen)
-        return frozen
+        claims = self._claims
+        if type(claims) is not FrozenDict:  # two threads may both get here; they make equal values
+            claims = freeze_json(claims)
+            _set(self, "_claims", claims)
+        return claims
+
+    def __setattr__(self, name: str, _value: object) -> NoReturn:
+        raise AttributeError(f"a VerifiedToken is frozen: {name!r} cannot be set")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"a VerifiedToken is frozen: {name!r} cannot be deleted")
+
+    def __reduce__(self) -> tuple[type[VerifiedToken], tuple[Any, ...]]:
+        return VerifiedToken, (*self._members, self._claims)
 
     def __repr__(self) -> str:
         return f"VerifiedToken(subject={self.subject!r}, issuer={self.issuer!r}, token_key={self.token_key!r})"
 
 
-_SETTERS = tuple(getattr(VerifiedToken, member.name).__set__ for member in fields(VerifiedToken))
-
-
-def make_verified_token(*members: object) -> VerifiedToken:
-    """VerifiedToken(*members), every member given, in half the time that a frozen dataclass takes to fill itself."""
-    token = object.__new__(VerifiedToken)
-    for set_member, member in zip(_SETTERS, members, strict=True):
-        set_member(token, member)
-    return token
+_set = object.__setattr__
 
 
 @dataclass(frozen=True, slots=True)

@@ -410,7 +410,7 @@ def test_only_true_is_a_good_signature(verdict: Any) -> None:
     parsed = parse(GOOD, max_bytes=16_384)
     hostile = parsed._replace(header=parsed.header._replace(algorithm=stub(verdict)))
     good_key = VerificationKey(None, None, "RSA", None, 2048, None)
-    assert type(refused(check_signature, hostile, good_key)) is BadSignature
+    assert type(refused(check_signature, hostile.header, hostile, good_key)) is BadSignature
 
 
 @pytest.mark.parametrize(
@@ -425,7 +425,7 @@ def test_only_true_is_a_good_signature(verdict: Any) -> None:
 def test_a_key_that_does_not_serve_the_algorithm_checks_nothing(wrong: VerificationKey) -> None:
     parsed = parse(GOOD, max_bytes=16_384)
     would_pass = parsed._replace(header=parsed.header._replace(algorithm=stub(True)))
-    assert "does not serve" in refused(check_signature, would_pass, wrong).detail
+    assert "does not serve" in refused(check_signature, would_pass.header, would_pass, wrong).detail
 
 
 def test_the_identity_of_a_token_without_id_is_the_digest_of_header_and_payload() -> None:

@@ -167,7 +167,7 @@ def check(token: str, entries: tuple[dict[str, Any], ...]) -> None:
     chosen = keys.select(parsed.header, frozenset(permitted | stated) if nameless else None)
     if chosen is None:
         raise BadSignature(f"no key with kid {parsed.header.kid!r}")
-    check_signature(parsed, chosen)
+    check_signature(parsed.header, parsed, chosen)
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector.id)

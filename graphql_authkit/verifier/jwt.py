@@ -20,7 +20,6 @@ from .._http import Fetcher
 from .._jws import (
     ALGORITHMS,
     Header,
-    ParsedToken,
     Segments,
     VerificationKey,
     check_signature,
@@ -267,7 +266,7 @@ class JWTVerifier:
         return self._accept(token, segments, _Known(header, keys, key))
 
     def _accept(self, token: str, segments: Segments, known: _Known) -> VerifiedToken:
-        check_signature(ParsedToken(known.header, *segments[1:]), known.key)
+        check_signature(known.header, segments, known.key)
         self._headers.put(segments.header, known)  # only now: nobody fills it who cannot sign
         verified = self.policy.accept(
             parse_object(segments.payload, "payload"),
