@@ -157,7 +157,7 @@ def _checked(option: str, patterns: Iterable[str]) -> tuple[str, ...]:
     for pattern in found:
         plain = pattern.removesuffix("/*") if isinstance(pattern, str) and option == "public_paths" else pattern
         if not isinstance(plain, str) or not pattern.startswith("/") or "*" in plain or _TRICK.search(pattern):
-            raise ConfigurationError(f"{option}: {pattern!r} is no plain path")
+            raise ConfigurationError(f"{option}: {pattern!r} is no plain path that starts with a slash")
     return found
 
 

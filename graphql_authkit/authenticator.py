@@ -94,7 +94,7 @@ class Authenticator:
         on_event: Listener = log_event,
     ) -> None:
         if not isinstance(verifier, Verifier) or isinstance(verifier, type):
-            raise ConfigurationError(f"{verifier!r:.80} is no Verifier")
+            raise ConfigurationError(f"a {type(verifier).__name__} is no Verifier")
         if not isinstance(revocations, Revocations | None):
             raise ConfigurationError("revocations= takes Revocations(store), not the store itself")
         scopes = () if isinstance(required_scopes, str) else tuple(required_scopes)

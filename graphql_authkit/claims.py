@@ -6,6 +6,7 @@ about a missing claim names, in the log, the option that would help.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -249,16 +250,22 @@ def _strings(
 
 def _scopes(claims: Mapping[str, Any], paths: tuple[ClaimPath, ...]) -> frozenset[str]:
     """Scope values, united. A string is a list by spaces (RFC 6749, section 3.3); an item never is."""
-    scopes: set[str] = set()
+    found: frozenset[str] | None = None
     for path in paths:
-        if path in claims or not isinstance(path, str):
-            scopes.update(_strings(claims, path, _split_scope) or ())
-    scopes.discard("")
-    return frozenset(scopes)
+        value = claims.get(path) if isinstance(path, str) else read_claim(claims, path)
+        if value is None:
+            continue
+        if isinstance(value, str):
+            scopes = _split_scope(value)
+        else:
+            scopes = frozenset(_strings(claims, path, _whole) or ()) - {""}
+        found = scopes if found is None else found | scopes
+    return frozenset() if found is None else found
 
 
-def _split_scope(text: str) -> Iterable[str]:
-    return text.split(" ")
+@functools.lru_cache(maxsize=256)  # an issuer's tokens share a few scope strings, and only signed ones get here
+def _split_scope(text: str) -> frozenset[str]:
+    return frozenset(text.split(" ")) - {""}
 
 
 def _whole(text: str) -> Iterable[str]:

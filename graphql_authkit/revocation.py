@@ -338,6 +338,8 @@ class Revocations:
         emit(self._on_event, RevocationRecorded(key.scope, key.issuer, key.value, rule.not_before))
 
     def _token_rule(self, token: VerifiedToken | AuthContext) -> Rule:
+        if not isinstance(token, VerifiedToken | AuthContext):
+            raise ValueError("revoke() takes a VerifiedToken or an AuthContext; revoke_token() takes a jti")
         if token.issuer is None or token.token_key is None or token.expires_at is None:
             raise ValueError("an anonymous context has no token to revoke")
         key = RevocationKey("token", token.issuer, token.token_key)

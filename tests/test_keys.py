@@ -380,3 +380,12 @@ def test_a_key_that_states_its_issuer_signs_for_no_other(stated: str | None, acc
         assert subject.verify(signed_by(key())).issuer == ISSUER
     else:
         assert refused(subject.verify, signed_by(key())).reason == "CLAIM_REJECTED"
+
+
+@pytest.mark.parametrize(
+    ("given", "cure"), [("topsecret" * 5, "SecretKey"), (b"topsecret" * 5, "SecretKey"), ({"topsecret": 1}, "JWKS")]
+)
+def test_what_must_be_wrapped_is_told_so_and_never_shown(given: Any, cure: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        verifier(given)
+    assert (cure in str(caught.value), "topsecret" in str(caught.value)) == (True, False)

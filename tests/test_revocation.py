@@ -270,3 +270,9 @@ def test_the_keys_of_a_token_are_those_it_has() -> None:
         ("issuer", ISSUER, ""),
         ("all", "", ""),
     ]
+
+
+@pytest.mark.parametrize("token", ["a.b.c", None, {"jti": "x"}])
+def test_what_is_no_token_cannot_be_revoked(token: Any, drive: Driver) -> None:
+    with pytest.raises(ValueError, match="takes a VerifiedToken"):
+        drive(Revocations(MemoryRevocationStore()), "revoke", token)

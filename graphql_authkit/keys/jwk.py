@@ -62,7 +62,10 @@ def key_for(material: object, *, algorithm: str, key_id: str | None) -> Verifica
     if (kty, crv) != (row.kty, row.crv):
         raise ConfigurationError(f"{algorithm} does not take a key of type {crv or kty}")
     if bits < row.minimum_bits:
-        raise ConfigurationError(f"{algorithm} takes a key of at least {row.minimum_bits} bits, not {bits}")
+        size = f"{row.minimum_bits // 8} bytes" if kty == "oct" else f"{row.minimum_bits} bits"
+        raise ConfigurationError(
+            f"{algorithm} takes a key of at least {size}, not {bits // 8 if kty == 'oct' else bits}"
+        )
     return VerificationKey(key_id, algorithm, kty, crv, bits, material)
 
 

@@ -349,7 +349,10 @@ def _listed(name: str, value: Iterable[T]) -> tuple[T, ...]:
 def _check_algorithms(algorithms: Iterable[str] | None, keys: KeySource) -> frozenset[str] | None:
     """What may be accepted, checked against what keys are known now (RFC 8725, section 3.1)."""
     if not isinstance(keys, KeySource) or isinstance(keys, type):
-        raise ConfigurationError(f"keys must be a KeySource such as RemoteJWKS, not {keys!r:.80}")
+        wraps: dict[type, str] = {str: "SecretKey(…) or RemoteJWKS(url)", bytes: "SecretKey(…)", dict: "JWKS(…)"}
+        wrap = wraps.get(type(keys))
+        hint = f": wrap it in {wrap}" if wrap else " such as RemoteJWKS"  # never the value: it may be the secret
+        raise ConfigurationError(f"keys must be a KeySource{hint}, not a {type(keys).__name__}")
     accepted = None if algorithms is None else frozenset(_listed("algorithms", algorithms))
     if accepted is not None and (not accepted or not accepted <= ALGORITHMS.keys()):
         raise ConfigurationError(f"algorithms must be of {sorted(ALGORITHMS)}, not {sorted(map(str, accepted))}")
