@@ -24,7 +24,12 @@ FIELDS = credentials.FIELDS | {
 }
 """The request header fields, in lower case, that the adapters hand on."""
 
-_PREFLIGHT_FIELDS = frozenset({"host", "origin", "user-agent", "accept", "referer", "forwarded"})
+_PREFLIGHT_FIELDS = frozenset(
+    {
+        *("host", "origin", "user-agent", "accept", "referer", "forwarded"),
+        *("x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto"),
+    }
+)
 
 GRAPHQL_RESPONSE = "application/graphql-response+json"
 
@@ -147,7 +152,7 @@ def is_preflight_field(name: str) -> bool:
     Args:
         name: In lower case.
     """
-    return name in _PREFLIGHT_FIELDS or name.startswith(("access-control-request-", "x-forwarded-"))
+    return name in _PREFLIGHT_FIELDS or name.startswith("access-control-request-")
 
 
 def _checked(option: str, patterns: Iterable[str]) -> tuple[str, ...]:
@@ -173,10 +178,8 @@ def _guard_length(patterns: Iterable[str], path: str) -> int:
 
 
 def _public_length(patterns: Iterable[str], path: str) -> int:
-    matching = (
-        len(p.removesuffix("/*")) for p in patterns if path == p or (p.endswith("/*") and path.startswith(p[:-1]))
-    )
-    return max(matching, default=-1)
+    matching = (p for p in patterns if path == p or (p.endswith("/*") and path.startswith(p[:-1])))
+    return max((len(_fold(p.removesuffix("/*"))) for p in matching), default=-1)
 
 
 def _accepts(media_type: str, accept: Iterable[str]) -> bool:

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from .errors import ConfigurationError
 
+_URL = re.compile(r"[\x21-\x7e]+")
 _FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FIELD_VALUE = re.compile(r"(?![ \t])[\t\x20-\x7e\xa0-\xff]*(?<![ \t])")
 
@@ -32,6 +33,7 @@ __all__ = [
     "check_headers",
     "check_url",
     "fetch_document",
+    "is_same_origin",
     "shown_url",
 ]
 
@@ -114,13 +116,23 @@ def check_url(url: str, *, allow_http: bool) -> str:
         host, _port = parts.hostname, parts.port
     except (ValueError, TypeError, AttributeError):
         raise ConfigurationError("not a URL") from None
-    if not isinstance(url, str) or not host or not url.isascii() or not url.isprintable():
+    if not isinstance(url, str) or not host or not _URL.fullmatch(url):
         raise ConfigurationError("not a plain https URL")
     if parts.username is not None or parts.fragment:
         raise ConfigurationError("a URL of keys has no user, password or fragment: send credentials by headers=")
     if parts.scheme == "https" or (parts.scheme == "http" and (allow_http or _is_loopback(host))):
         return url
     raise ConfigurationError(f"{shown_url(url)} must be https (http on loopback, or with insecure_allow_http=True)")
+
+
+def is_same_origin(url: str, other: str) -> bool:
+    """Whether two URLs have scheme, host and port in common (RFC 6454, section 5)."""
+    return _origin(url) == _origin(other)
+
+
+def _origin(url: str) -> tuple[str, str | None, int]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def shown_url(url: str) -> str:
@@ -168,7 +180,9 @@ class StandardFetcher:
                 raise FetchError(f"no answer within {timeout:g} s") from error
             if isinstance(error, FetchError):
                 raise
-            raise FetchError(f"{type(error).__name__}: {error}") from error
+            # Only the system's own words: http.client's quote what was sent, and what came.
+            words = f": {error}" if isinstance(error, OSError) else ""
+            raise FetchError(type(error).__name__ + words) from error
         finally:
             watchdog.close()
 
@@ -176,12 +190,12 @@ class StandardFetcher:
         parts = urlsplit(url)
         host = parts.hostname or ""
         if parts.scheme == "http":
-            connection = http.client.HTTPConnection(host, parts.port)
+            connection = http.client.HTTPConnection(host, parts.port or 80)
             connection.sock = watchdog.watch(_dial(host, connection.port, timeout))
             return connection
         if self._ssl_context is None:
             self._ssl_context = ssl.create_default_context()
-        connection = http.client.HTTPSConnection(host, parts.port, context=self._ssl_context)
+        connection = http.client.HTTPSConnection(host, parts.port or 443, context=self._ssl_context)
         raw = _dial(host, connection.port, timeout)
         # The handshake waits for the watchdog to hold the socket that will do it.
         secure = self._ssl_context.wrap_socket(raw, server_hostname=host, do_handshake_on_connect=False)

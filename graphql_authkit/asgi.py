@@ -69,7 +69,7 @@ class AuthMiddleware:
         auth: AuthContext = ANONYMOUS
         if self._guards(scope):
             if scope["type"] == "http" and is_preflight(scope["method"], fields):
-                scope, receive = _bare(scope), _empty
+                scope, receive = _bare(scope), _without_body(receive)
             else:
                 try:
                     auth = await self._authenticate(scope, fields)
@@ -109,8 +109,21 @@ def _bare(scope: Scope) -> Scope:
     return {**scope, "headers": headers, "query_string": b""}
 
 
-async def _empty() -> MutableMapping[str, Any]:
-    return {"type": "http.request", "body": b"", "more_body": False}
+def _without_body(receive: Receive) -> Receive:
+    """An empty body, and then the client's disconnect and nothing else: apps wait for it while they answer."""
+    is_told = False
+
+    async def bare() -> MutableMapping[str, Any]:
+        nonlocal is_told
+        if not is_told:
+            is_told = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        message = await receive()
+        while message["type"] != "http.disconnect":
+            message = await receive()
+        return message
+
+    return bare
 
 
 class _StarletteUser:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from ._flow import AsyncPortError, Port, arun, call, run
 from .credentials import extract
@@ -29,20 +29,27 @@ from .verifier import ByIssuer, JWTVerifier, Verifier
 
 __all__ = ["Authenticator", "current_auth", "serving"]
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 _log = logging.getLogger("graphql_authkit")
 _current: ContextVar[serving | None] = ContextVar("graphql_authkit.auth", default=None)
 
 
 def current_auth() -> AuthContext:
-    """Who is calling, in the request being served by this thread or task; ANONYMOUS outside any."""
-    scope = _current.get()
+    """Who is calling, in the request being served by this thread or task; ANONYMOUS outside any.
+
+    A task that a request started and that outlives it is outside any: give it the AuthContext itself.
+    """
+    scope = _open(_current.get())
     return ANONYMOUS if scope is None else scope.auth
 
 
 class serving:  # noqa: N801 - reads as a verb: `with serving(auth):`
     """Make `current_auth()` answer this context until closed. For adapters.
 
-    Requests of one thread may close in any order, twice, or in another context than they were opened in.
+    Requests of one thread may interleave, and close in any order, twice, or in another context than they
+    were opened in.
 
     Args:
         auth: The context of the request now being served.
@@ -52,20 +59,35 @@ class serving:  # noqa: N801 - reads as a verb: `with serving(auth):`
 
     def __init__(self, auth: AuthContext) -> None:
         self.auth = auth
-        self._outer: serving | None = None
-        self._is_open = False
+        self._outer = _open(_current.get())
+        self._is_open = True
 
     def __enter__(self) -> None:
-        self._outer = _current.get()
-        self._is_open = True
         _current.set(self)
 
     def __exit__(self, *_exc: object) -> None:
+        self.close()
+        _current.set(_open(_current.get()))
+
+    def close(self) -> None:
+        """End the request, wherever it is known."""
         self._is_open = False
-        scope = _current.get()
-        while scope is not None and not scope._is_open:
-            scope = scope._outer
-        _current.set(scope)
+
+    def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call something within the request, and leave the context variable as it was."""
+        previous = _current.get()
+        _current.set(self)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            _current.set(previous)
+
+
+def _open(scope: serving | None) -> serving | None:
+    """The innermost request that is not over."""
+    while scope is not None and not scope._is_open:
+        scope = scope._outer
+    return scope
 
 
 class Authenticator:

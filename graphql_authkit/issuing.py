@@ -148,11 +148,13 @@ class TokenIssuer:
         }
 
     async def _issue(self, draft: dict[str, Any]) -> str:
+        lifetime = math.ceil(self._lifetime)
+        now = math.floor(self._clock())
+        self._check({**draft, "iat": now, "exp": now + lifetime})
         issued_at = await self._birth(_Draft(draft))
         key = self._keys[0]
         headers = {"typ": "at+jwt", **({"kid": key.key_id} if key.key_id else {})}
-        claims = {**draft, "iat": issued_at, "exp": issued_at + math.ceil(self._lifetime)}
-        self._check(claims)
+        claims = {**draft, "iat": issued_at, "exp": issued_at + lifetime}
         return jwt.encode(claims, key._signing_material, algorithm=key.algorithm, headers=headers)
 
     def _check(self, claims: dict[str, Any]) -> None:

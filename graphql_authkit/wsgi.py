@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import http.client
 import io
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from ._gate import FIELDS, Gate, is_preflight, is_preflight_field
 from .authenticator import Authenticator, serving
@@ -88,37 +88,40 @@ class AuthMiddleware:
 
     def _serve(self, auth: AuthContext, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         scope = serving(auth)
-        scope.__enter__()
         try:
-            body = self._app(environ, start_response)
+            body = scope.call(self._app, environ, start_response)
         except BaseException:
-            scope.__exit__()
+            scope.close()
             raise
         if isinstance(body, list | tuple):  # finished: no more of the app runs
-            scope.__exit__()
+            scope.close()
             return body
-        return _Body(body, scope.__exit__)
+        return _Body(body, scope)
 
 
 class _Body:
     """An app's response, during whose iteration the app still runs; closing it ends the request."""
 
-    __slots__ = ("_body", "_end")
+    __slots__ = ("_body", "_iterator", "_scope")
 
-    def __init__(self, body: Iterable[bytes], end: Callable[[], Any]) -> None:
+    def __init__(self, body: Iterable[bytes], scope: serving) -> None:
         self._body = body
-        self._end = end
+        self._scope = scope
+        self._iterator = scope.call(iter, body)
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._body)
+        return self
+
+    def __next__(self) -> bytes:
+        return self._scope.call(next, self._iterator)
 
     def close(self) -> None:
         try:
             close = getattr(self._body, "close", None)
             if close is not None:
-                close()
+                self._scope.call(close)
         finally:
-            self._end()
+            self._scope.close()
 
 
 def _make_bare(environ: WSGIEnvironment) -> None:
@@ -127,6 +130,9 @@ def _make_bare(environ: WSGIEnvironment) -> None:
         if not is_preflight_field(key[5:].lower().replace("_", "-")):
             del environ[key]
     environ.pop("CONTENT_TYPE", None)
+    for key in ("RAW_URI", "REQUEST_URI"):  # of gunicorn and uWSGI, with the query
+        if key in environ:
+            environ[key] = environ[key].partition("?")[0]
     environ |= {"wsgi.input": io.BytesIO(), "CONTENT_LENGTH": "0", "QUERY_STRING": ""}
 
 

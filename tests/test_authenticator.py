@@ -272,9 +272,42 @@ def test_current_auth_answers_within_and_not_beyond_a_request() -> None:
 def test_a_request_that_is_closed_in_another_context_leaves_nobody_behind() -> None:
     auth = Authenticator(verifier()).authenticate_token(GOOD)
     scope = serving(auth)
-    contextvars.copy_context().run(scope.__enter__)
+    elsewhere = contextvars.copy_context()
+    elsewhere.run(scope.__enter__)
+    assert elsewhere.run(current_auth) is auth
     scope.__exit__()
-    assert current_auth() is ANONYMOUS
+    assert (current_auth(), elsewhere.run(current_auth)) == (ANONYMOUS, ANONYMOUS)
+
+
+def test_a_task_that_outlives_its_request_acts_for_nobody() -> None:
+    auth = Authenticator(verifier()).authenticate_token(GOOD)
+    seen: list[Any] = []
+
+    async def worker(go: asyncio.Event) -> None:
+        seen.append(current_auth())
+        await go.wait()
+        seen.append(current_auth())
+
+    async def main() -> None:
+        go = asyncio.Event()
+        with serving(auth):
+            task = asyncio.create_task(worker(go))
+            await asyncio.sleep(0)
+        with serving(ANONYMOUS):
+            go.set()
+            await task
+
+    asyncio.run(main())
+    assert seen == [auth, ANONYMOUS]
+
+
+def test_closed_requests_are_not_kept_by_later_ones() -> None:
+    scopes = [serving(ANONYMOUS) for _ in range(3)]
+    for scope in scopes:
+        scope.__enter__()
+        scope.close()
+    assert serving(ANONYMOUS)._outer is None
+    scopes[-1].__exit__()
 
 
 # ----------------------------------------------------------------------------------- configuration

@@ -258,3 +258,10 @@ def test_it_really_waits_for_the_next_second(drive: Driver) -> None:
 def test_nothing_is_issued_while_the_revocations_cannot_be_asked(drive: Driver) -> None:
     issuer = token_issuer(revocations=Revocations(Failing(ConnectionError()), clock=Clock()))
     assert type(drive.error(issuer, "issue", "user-1")) is StoreUnavailable
+
+
+@pytest.mark.parametrize("subject", [[], {}, None, ""])
+def test_a_subject_that_is_none_is_said_before_the_store_is_asked(subject: Any, drive: Driver) -> None:
+    issuer = token_issuer(revocations=Revocations(MemoryRevocationStore(), clock=Clock()))
+    with pytest.raises(ValueError, match="no verifier would accept it"):
+        drive(issuer, "issue", subject)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import json
 import os
+import queue
 import socket
 import ssl
 import threading
@@ -495,17 +497,28 @@ def test_a_body_over_the_limit_from_a_fetcher_of_ones_own_is_refused(issuer: Loc
 
 
 def test_every_fetch_is_told(web: Web, issuer: LocalIssuer) -> None:
-    told: list[Event] = []
+    told: queue.Queue[Event] = queue.Queue()
     clock = Clock(0.0)
     web.json("/jwks", {"keys": [None, key().public_jwk()]})
-    subject = verifier(remote(web, clock=clock, on_event=told.append), issuer)
+    subject = verifier(remote(web, clock=clock, on_event=told.put), issuer)
     subject.warm()
     BAD_ANSWERS["500"](web)
     clock.now = 1000.0
     refused(subject.warm)
-    assert [type(event) for event in told] == [KeysFetched, KeysFetchFailed]
-    assert isinstance(told[0], KeysFetched)
-    assert (told[0].usable, told[0].left_out) == (1, ("key 0: not a JSON object",))
+    events = [told.get(timeout=5) for _ in range(2)]  # each by a thread of its own, so in either order
+    (fetched,) = (event for event in events if isinstance(event, KeysFetched))
+    assert (fetched.usable, fetched.left_out) == (1, ("key 0: not a JSON object",))
+    assert any(isinstance(event, KeysFetchFailed) for event in events)
+
+
+def test_a_slow_listener_keeps_nobody_waiting(web: Web, issuer: LocalIssuer) -> None:
+    done = threading.Event()
+
+    def slow(_event: Event) -> None:
+        done.wait(10)
+
+    assert verifier(remote(web, timeout=1, on_event=slow), issuer).verify(issuer.token()).subject == "user-1"
+    done.set()
 
 
 def test_a_listener_that_fails_harms_no_request(web: Web, issuer: LocalIssuer) -> None:
@@ -534,6 +547,7 @@ def test_a_listener_that_fails_harms_no_request(web: Web, issuer: LocalIssuer) -
         "https://idp.test/#x",
         "https://idp.test:99999/",
         "https://idp.test/\r\nX: y",
+        "https://idp.test/?key=a b",
         "https://idp.test/a b\n",
         "https://[::1/",
         "https://idp.tést/",
@@ -748,6 +762,8 @@ def test_a_fetch_that_never_ends_is_given_up_and_overwrites_nothing_when_it_does
     hung = keys.refresh()
     assert keys.refresh() is hung
     clock.now = 3.0
+    assert "given up" in refused(keys.refresh).detail  # and there is a pause, as after any failure
+    clock.now = 4.0
     fresh = keys.refresh()
     assert hung is not None
     assert fresh is not None
@@ -855,15 +871,16 @@ def test_a_url_that_is_refused_never_shows_its_secrets(url: str) -> None:
 
 
 def test_a_query_with_a_key_is_sent_and_never_shown(web: Web, issuer: LocalIssuer) -> None:
-    told: list[Event] = []
+    told: queue.Queue[Event] = queue.Queue()
     web.json("/jwks?key=s3cret", issuer.jwks())
-    keys = RemoteJWKS(web.url + "/jwks?key=s3cret", on_event=told.append)
+    keys = RemoteJWKS(web.url + "/jwks?key=s3cret", on_event=told.put)
     verifier(keys, issuer).warm()
     BAD_ANSWERS["500"](web)
-    failing = RemoteJWKS(web.url + "/none?key=s3cret", on_event=told.append)
+    failing = RemoteJWKS(web.url + "/none?key=s3cret", on_event=told.put)
     error = refused(verifier(failing, issuer).warm)
     assert web.asked[0] == "/jwks?key=s3cret"
-    assert "s3cret" not in repr((told, keys, failing)) + error.detail
+    events = [told.get(timeout=5) for _ in range(2)]
+    assert "s3cret" not in repr((events, keys, failing)) + error.detail
 
 
 def test_danger_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -904,3 +921,86 @@ def test_an_issuer_behind_a_ca_of_ones_own_is_had_by_one_line(tmp_path: Any) -> 
     keys = JWTVerifier.from_issuer("https://idp.test/", audience="a", ssl_context=trust)._keys
     assert isinstance(keys, RemoteJWKS)
     assert keys._fetch._ssl_context is trust  # type: ignore[attr-defined]
+
+
+def test_fetches_that_never_end_are_few(issuer: LocalIssuer) -> None:
+    clock = Clock(0.0)
+    release = threading.Event()
+    flights: list[Any] = []
+
+    def fetch(url: str, **_bounds: Any) -> Fetched:
+        release.wait(10)
+        return Fetched(200, {}, json.dumps(issuer.jwks()).encode())
+
+    keys = RemoteJWKS("https://idp.test/jwks", fetcher=fetch, clock=clock, timeout=1, cooldown=1)
+    for _ in range(20):
+        clock.now += 10
+        with contextlib.suppress(KeysUnavailable):
+            flights.append(keys.refresh())
+    assert "3 fetches do not end" in refused(keys.refresh).detail
+    release.set()
+    for flight in flights:
+        flight.result(5)
+    clock.now += 10
+    assert (len(flights), verifier(keys, issuer).verify(issuer.token()).subject) == (3, "user-1")
+
+
+def test_headers_go_to_the_issuers_own_origin_alone(issuer: LocalIssuer) -> None:
+    sent: dict[str, Any] = {}
+    jwks_uri = ""
+
+    def fetch(url: str, **bounds: Any) -> Fetched:
+        sent[url] = dict(bounds["headers"])
+        document = {"issuer": "https://idp.test/", "jwks_uri": jwks_uri} if "well-known" in url else issuer.jwks()
+        return Fetched(200, {}, json.dumps(document).encode())
+
+    expected: dict[str, dict[str, str]] = {
+        "https://idp.test:443/jwks": {"X-Api-Key": "k"},
+        "https://cdn.test/jwks": {},
+        "https://idp.test:8443/jwks": {},
+    }
+    for jwks_uri in expected:  # noqa: B007 - the fetcher reads it
+        flight = RemoteJWKS.from_issuer("https://idp.test/", fetcher=fetch, headers={"X-Api-Key": "k"}).refresh()
+        assert flight is not None
+        flight.result(5)
+    assert {url: sent[url] for url in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("http://[::1]/jwks", ("::1", 80)),
+        ("http://[::1]:8080/jwks", ("::1", 8080)),
+        ("https://[2001:db8::25]/", ("2001:db8::25", 443)),
+        ("https://idp.test/", ("idp.test", 443)),
+    ],
+)
+def test_the_port_is_the_urls_or_its_schemes(
+    url: str, address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def nowhere(host: str, port: int, **_options: Any) -> Any:
+        asked.append((host, port))
+        raise OSError("no name server here")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nowhere)
+    with pytest.raises(FetchError):
+        StandardFetcher()(url, headers={}, timeout=1, max_bytes=10)
+    assert asked == [address]
+
+
+def test_what_a_server_says_that_is_no_http_stays_out_of_the_log() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"injected log line\r\n\r\n")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(FetchError, match=r"^BadStatusLine$"):
+            StandardFetcher()(f"http://127.0.0.1:{server.getsockname()[1]}/", headers={}, timeout=2, max_bytes=10)
+        thread.join()

@@ -23,7 +23,16 @@ from typing import TypedDict
 
 from typing_extensions import Unpack
 
-from .._http import Fetcher, FetchError, StandardFetcher, check_headers, check_url, fetch_document, shown_url
+from .._http import (
+    Fetcher,
+    FetchError,
+    StandardFetcher,
+    check_headers,
+    check_url,
+    fetch_document,
+    is_same_origin,
+    shown_url,
+)
 from ..errors import AuthError, ConfigurationError, KeysUnavailable
 from ..events import KeysFetched, KeysFetchFailed, Listener, check_listener, emit, log_danger, log_event
 from .discovery import discover, tenant_issuers
@@ -34,6 +43,7 @@ __all__ = ["RemoteJWKS"]
 
 FIRST_PAUSE = 1.0
 OVERDUE = 3  # timeouts, after which a flight that does not end (a fetcher that hangs) is given up
+MOST_HANGING = 3
 LARGEST = 604_800  # a week, in seconds: keys that the issuer dropped are not believed for longer
 
 
@@ -66,6 +76,7 @@ class _State:
     lock: threading.Lock = field(default_factory=threading.Lock)
     flight: Future[KeySet] | None = None
     overdue_at: float = math.inf
+    hanging: int = 0
     searched_at: float = -math.inf
     retry_at: float = -math.inf
     pause: float = 0.0
@@ -147,8 +158,8 @@ class RemoteJWKS:
         Args:
             issuer: Exactly as the tokens' `iss` has it.
             tenants: Entra's tenant ids, where the issuer is a shared one.
-            **options: See RemoteJWKS. Each document has the `timeout`, and who waits for up to three of
-                them three times as much.
+            **options: See RemoteJWKS. `headers` go to the issuer's own origin alone. Each document has the
+                `timeout`, and who waits for up to three of them three times as much.
 
         Raises:
             ConfigurationError: As RemoteJWKS, and where issuer and tenants do not go together.
@@ -191,8 +202,14 @@ class RemoteJWKS:
             now = self._clock()
             if state.flight is not None and now < state.overdue_at:
                 return state.flight
+            if state.flight is not None:  # a fetcher that hangs
+                state.flight = None
+                state.hanging += 1
+                self._pause(state, now, "a fetch did not end and was given up")
             if now < state.retry_at:
                 raise KeysUnavailable(f"{state.last_failure} (next try in {state.retry_at - now:.1f} s)")
+            if state.hanging >= MOST_HANGING:
+                raise KeysUnavailable(f"{state.hanging} fetches do not end")
             if unknown_kid is not None:
                 if now < state.searched_at + self._cooldown:
                     return None
@@ -204,26 +221,31 @@ class RemoteJWKS:
         try:
             threading.Thread(target=self._fly, args=(flight,), name="graphql-authkit-keys", daemon=True).start()
         except (RuntimeError, MemoryError) as error:  # shutting down, or there are no threads left
-            self._land(flight, None, f"no thread: {error}", 0.0)
+            self._land(flight, None, f"no thread: {error}")
         return flight
 
     def _fly(self, flight: Future[KeySet]) -> None:
         started = time.monotonic()
-        keys: KeySet | None = None
+        fetched: tuple[KeySet, KeysFetched] | None = None
         failure = "the fetch failed"
         try:
-            keys = self._fetch_set(started)
+            fetched = self._fetch_set(started)
         except (AuthError, FetchError, ValueError) as error:  # the last from what was read, and ours
             failure = error.detail if isinstance(error, AuthError) else str(error)
         except BaseException as error:  # SystemExit too: a flight that never ends would hold everyone
             failure = type(error).__name__
         finally:
-            self._land(flight, keys, failure, time.monotonic() - started)
+            self._land(flight, None if fetched is None else fetched[0], failure)
+        seconds = time.monotonic() - started
+        event = KeysFetchFailed(shown_url(self.url), failure, seconds) if fetched is None else fetched[1]
+        emit(self._on_event, event)
 
-    def _fetch_set(self, started: float) -> KeySet:
+    def _fetch_set(self, started: float) -> tuple[KeySet, KeysFetched]:
         url = self._locate()
+        # Metadata may name another host: what the configuration sends along is not for that one.
+        headers = self._headers if is_same_origin(url, self.url) else {}
         answer = fetch_document(
-            self._fetch, url, headers=self._headers, timeout=self._fetch_timeout, max_bytes=self._max_bytes
+            self._fetch, url, headers=headers, timeout=self._fetch_timeout, max_bytes=self._max_bytes
         )
         if answer.status != 200:
             raise FetchError(f"{shown_url(url)}: HTTP {answer.status}")
@@ -232,27 +254,31 @@ class RemoteJWKS:
             raise FetchError(f"{shown_url(url)}: more than {self._max_keys} keys")
         if not keys:
             raise FetchError(f"{shown_url(url)}: no usable key: {left_out}")
-        emit(self._on_event, KeysFetched(shown_url(url), len(keys), tuple(left_out), time.monotonic() - started))
-        return KeySet(keys)
+        event = KeysFetched(shown_url(url), len(keys), tuple(left_out), time.monotonic() - started)
+        return KeySet(keys), event
 
-    def _land(self, flight: Future[KeySet], keys: KeySet | None, failure: str, seconds: float) -> None:
+    def _land(self, flight: Future[KeySet], keys: KeySet | None, failure: str) -> None:
         state = self._state
         with state.lock:
-            if state.flight is flight:  # else it was given up, and must not overwrite a newer one
+            if state.flight is flight:
                 state.flight = None
                 now = self._clock()
                 if keys is not None:
                     self._snapshot = _Snapshot(keys, now + self._ttl)
                     state.pause, state.retry_at = 0.0, -math.inf
                 elif self.key_set() is None:  # a search that fails beside good keys has its cooldown
-                    state.pause = min(max(FIRST_PAUSE, state.pause * 2), self._cooldown)
-                    state.retry_at = now + state.pause
-                    state.last_failure = failure
+                    self._pause(state, now, failure)
+            else:  # it was given up, and must not overwrite a newer one
+                state.hanging -= 1
         if keys is not None:
             flight.set_result(keys)
         else:
             flight.set_exception(KeysUnavailable(failure))
-            emit(self._on_event, KeysFetchFailed(shown_url(self.url), failure, seconds))
+
+    def _pause(self, state: _State, now: float, failure: str) -> None:
+        state.pause = min(max(FIRST_PAUSE, state.pause * 2), self._cooldown)
+        state.retry_at = now + state.pause
+        state.last_failure = failure
 
     def __repr__(self) -> str:
         return f"RemoteJWKS({shown_url(self.url)!r})"

@@ -400,3 +400,33 @@ def test_a_root_path_that_ends_in_a_slash_makes_nothing_public() -> None:
     assert request(middleware, "/api/health", root_path="/api/").status == 401
     assert request(middleware, "/api/health", root_path="/api").status == 200
     assert request(middleware, "/health", root_path="/").status == 200
+
+
+def test_an_app_that_waits_for_the_end_of_a_preflight_hears_the_clients_disconnect() -> None:
+    """An app that listens while it answers, as Quart and Starlette's StreamingResponse do."""
+    heard: list[str] = []
+
+    async def listening(scope: Any, receive: Any, send: Any) -> None:
+        message = {"type": ""}
+        while message["type"] != "http.disconnect":
+            message = await receive()
+            heard.append(message["type"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def main() -> None:
+        sent = [{"type": "http.request", "body": b"x", "more_body": False}, {"type": "http.disconnect"}]
+
+        async def receive() -> Any:
+            await asyncio.sleep(0)
+            return sent.pop(0)
+
+        async def send(_message: Any) -> None: ...
+
+        fields = [(name.encode(), value.encode()) for name, value in PREFLIGHT]
+        scope = {"type": "http", "method": "OPTIONS", "path": "/", "headers": fields}
+        middleware = AuthMiddleware(listening, Authenticator(verifier()))
+        await asyncio.wait_for(middleware(scope, receive, send), 5)
+
+    asyncio.run(main())
+    assert heard == ["http.request", "http.disconnect"]
