@@ -24,7 +24,7 @@ import types
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from concurrent.futures import Future
-from typing import Any, Generic, ParamSpec, TypeVar, cast
+from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar, cast
 
 from .errors import ConfigurationError
 
@@ -75,19 +75,9 @@ def _is_coroutine_callable(function: Callable[..., object]) -> bool:
     )
 
 
-class _Step:
-    """What the core hands to its driver. Nothing outside this module makes one."""
+class _Call:
+    """A step: call a port. Nothing outside this module makes one."""
 
-    __slots__ = ()
-
-    def perform(self, verb: str) -> object:
-        raise NotImplementedError  # pragma: no cover - the two subclasses are all there are
-
-    async def aperform(self) -> object:
-        raise NotImplementedError  # pragma: no cover
-
-
-class _Call(_Step):
     __slots__ = ("args", "port")
 
     def __init__(self, port: Port[..., Any], args: tuple[object, ...]) -> None:
@@ -117,7 +107,9 @@ class _Call(_Step):
         return await result if inspect.isawaitable(result) else result
 
 
-class _Wait(_Step):
+class _Wait:
+    """A step: wait for a future."""
+
     __slots__ = ("future", "timeout")
 
     def __init__(self, future: Future[Any], timeout: float) -> None:
@@ -133,6 +125,9 @@ class _Wait(_Step):
         # No shield: a flight is marked running before it is published, and a running Future cannot be
         # cancelled by a waiter who gives up. A shielded one would call into a loop that may be closed.
         return await asyncio.wait_for(asyncio.wrap_future(self.future), self.timeout)
+
+
+_Step: TypeAlias = _Call | _Wait
 
 
 @types.coroutine
@@ -168,15 +163,14 @@ async def wait(future: Future[T], timeout: float) -> T:
 def run(coroutine: Coroutine[Any, Any, T], verb: str) -> T:
     """Drive a core coroutine to its end, blocking. `verb` is the public name that messages mention."""
     try:
-        step = coroutine.send(None)
+        step = _expect_step(coroutine.send(None))
         while True:
-            _expect_step(step)
             try:
                 result = step.perform(verb)
             except BaseException as error:
-                step = coroutine.throw(error)
+                step = _expect_step(coroutine.throw(error))
             else:
-                step = coroutine.send(result)
+                step = _expect_step(coroutine.send(result))
     except StopIteration as stop:
         return cast(T, stop.value)
     finally:
@@ -186,15 +180,14 @@ def run(coroutine: Coroutine[Any, Any, T], verb: str) -> T:
 async def arun(coroutine: Coroutine[Any, Any, T]) -> T:
     """Drive a core coroutine to its end on asyncio."""
     try:
-        step = coroutine.send(None)
+        step = _expect_step(coroutine.send(None))
         while True:
-            _expect_step(step)
             try:
                 result = await step.aperform()
             except BaseException as error:
-                step = coroutine.throw(error)
+                step = _expect_step(coroutine.throw(error))
             else:
-                step = coroutine.send(result)
+                step = _expect_step(coroutine.send(result))
     except StopIteration as stop:
         return cast(T, stop.value)
     finally:
@@ -209,9 +202,10 @@ def _without_stop_iteration(function: Callable[..., object], args: tuple[object,
         raise RuntimeError("a port raised StopIteration") from error
 
 
-def _expect_step(step: object) -> None:
-    if not isinstance(step, _Step):
-        raise RuntimeError(f"core code awaited {type(step).__name__}; it may await only call() and wait()")
+def _expect_step(step: object) -> _Step:
+    if isinstance(step, _Call | _Wait):
+        return step
+    raise RuntimeError(f"core code awaited {type(step).__name__}; it may await only call() and wait()")
 
 
 def _warn_if_in_loop(verb: str) -> None:

@@ -138,6 +138,19 @@ def test_a_core_that_awaits_asyncio_itself_is_a_runtime_error(name: str) -> None
 
 
 @both
+def test_a_core_cannot_catch_its_own_foreign_await(name: str) -> None:
+    async def core() -> str:
+        try:
+            await asyncio.sleep(0)
+        except Exception:
+            return "caught"
+        return "awaited"
+
+    with pytest.raises(RuntimeError, match="core code awaited NoneType"):
+        drive(name, core())
+
+
+@both
 def test_a_core_that_awaits_a_foreign_awaitable_is_a_runtime_error(name: str) -> None:
     class Foreign:
         def __await__(self) -> Any:

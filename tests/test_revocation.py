@@ -235,8 +235,8 @@ def test_a_store_of_partials_counts_as_what_it_returns() -> None:
     origin = AsyncOrigin()
 
     class Wrapped:
-        record = functools.partial(AsyncOrigin.record, origin)
-        check = functools.partial(AsyncOrigin.check, origin)
+        record = staticmethod(functools.partial(AsyncOrigin.record, origin))
+        check = staticmethod(functools.partial(AsyncOrigin.check, origin))
 
         def local_check(self, token: Revocable, now: float) -> Verdict | None:
             return None
