@@ -15,6 +15,7 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -41,6 +42,7 @@ __all__ = [
 
 MAX_DEPTH = 16
 MAX_DIGITS = 20
+_LARGEST = 10**MAX_DIGITS
 
 # base64url to base64; whatever is not in the former becomes "!", which is not in the latter.
 _TO_BASE64 = bytes(
@@ -294,7 +296,10 @@ def parse_object(data: bytes, what: str) -> dict[str, Any]:
 
 def _read_json(text: str) -> Any:
     if text.startswith("{") and text.endswith("}"):  # no space around it that `decode` would look for
-        value, end = _decoder.raw_decode(text)
+        try:
+            value, end = _scan(text, 0)
+        except StopIteration:  # the scanner's way to say that no value begins there
+            raise ValueError("a value is missing") from None
         if end == len(text):
             return value
     return _decoder.decode(text)
@@ -305,20 +310,30 @@ def _why(error: Exception) -> str:
         return f"{error.msg} at character {error.pos}"
     if isinstance(error, UnicodeError):
         return "a lone surrogate or not UTF-8"  # its own text would quote the data
-    return str(error)
+    return str(error)[:60]
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
         raise ValueError("a duplicate member")
+    for value in members.values():
+        kind = type(value)
+        if kind is int:
+            if not -_LARGEST < value < _LARGEST:
+                raise ValueError(f"an integer of over {MAX_DIGITS} digits")
+        elif kind is list:
+            _check_integers(value)
     return members
 
 
-def _integer(digits: str) -> int:
-    if len(digits) > MAX_DIGITS:
-        raise ValueError(f"an integer of over {MAX_DIGITS} digits")
-    return int(digits)
+def _check_integers(items: list[Any]) -> None:
+    for item in items:
+        kind = type(item)
+        if kind is list:
+            _check_integers(item)  # no deeper than `_check_depth` lets it be
+        elif kind is int and not -_LARGEST < item < _LARGEST:
+            raise ValueError(f"an integer of over {MAX_DIGITS} digits")
 
 
 def _fraction(text: str) -> float:
@@ -332,9 +347,9 @@ def _constant(name: str) -> float:
     raise ValueError(f"the constant {name}")
 
 
-_decoder = json.JSONDecoder(
-    object_pairs_hook=_unique, parse_int=_integer, parse_float=_fraction, parse_constant=_constant
-)
+# The hook looks at integers afterwards: a `parse_int` of ours would be called for each of them.
+_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_fraction, parse_constant=_constant)
+_scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]
 
 
 def _check_depth(text: str) -> None:

@@ -174,7 +174,7 @@ class ClaimsPolicy:
 
     def _check_audience(self, claims: Mapping[str, Any]) -> str | None:
         stated = _stated_clients(claims)
-        client_id = next(iter(stated.values()), None)
+        client_id = stated[0][1] if stated else None
         audience = _strings(claims, "aud", _whole) or None  # an empty array names nobody, like none at all
         if self.audiences is not None and audience is not None:
             if self.audiences.isdisjoint(audience):
@@ -183,10 +183,8 @@ class ClaimsPolicy:
             raise ClaimRejected("aud", "missing: an issuer that sends none (Cognito) needs client_ids=")
         elif self.client_ids is not None and audience is not None:
             raise ClaimRejected("aud", "present: client_ids= alone is for tokens without one, set audience=")
-        if self.client_ids is not None and (
-            not stated or not all(client in self.client_ids for client in stated.values())
-        ):
-            raise ClaimRejected(next(iter(stated), "client_id"), "not one of client_ids=")
+        if self.client_ids is not None and (not stated or not all(client in self.client_ids for _, client in stated)):
+            raise ClaimRejected(stated[0][0] if stated else "client_id", "not one of client_ids=")
         return client_id
 
     def _subject(self, claims: Mapping[str, Any]) -> str:
@@ -196,14 +194,14 @@ class ClaimsPolicy:
         return subject
 
 
-def _stated_clients(claims: Mapping[str, Any]) -> dict[str, str]:
+def _stated_clients(claims: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Every claim that names the client, by RFC 9068, OpenID Connect, Entra v1 and Okta."""
-    stated = {}
+    stated = []
     for name in _CLIENT_CLAIMS:
         if name in claims:
             client = _text(claims, name)
             if client is not None:
-                stated[name] = client
+                stated.append((name, client))
     return stated
 
 

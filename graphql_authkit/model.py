@@ -163,10 +163,12 @@ class VerifiedToken:
         claims: dict[str, Any],
     ) -> VerifiedToken:
         self = object.__new__(cls)
+        # fmt: off
         members = (
-            *(subject, issuer, scopes, token_id, token_key),
-            *(session_id, client_id, expires_at, issued_at, not_before),
+            subject, issuer, scopes, token_id, token_key,
+            session_id, client_id, expires_at, issued_at, not_before,
         )
+        # fmt: on
         _set(self, "_members", members)
         _set(self, "_claims", claims)
         return self

@@ -76,6 +76,7 @@ class _Known(NamedTuple):
     header: Header
     keys: KeySet
     key: VerificationKey
+    is_new: bool = True
 
 
 class JWTVerifier:
@@ -267,14 +268,16 @@ class JWTVerifier:
 
     def _accept(self, token: str, segments: Segments, known: _Known) -> VerifiedToken:
         check_signature(known.header, segments, known.key)
-        self._headers.put(segments.header, known)  # only now: nobody fills it who cannot sign
+        if known.is_new:
+            # Only now: nobody fills it who cannot sign.
+            self._headers.put(segments.header, known._replace(is_new=False))
         verified = self.policy.accept(
             parse_object(segments.payload, "payload"),
             typ=known.header.typ,
             now=self._clock(),
             digest=lambda: signing_input_digest(segments.signing_input),
         )
-        if not speaks_for(known.key, verified.issuer):
+        if known.key.issuer is not None and not speaks_for(known.key, verified.issuer):
             raise ClaimRejected("iss", f"the key signs for {known.key.issuer!r:.200} only")
         if self._cache is not None:
             self._cache.put(_digest(token), _Cached(verified, known.keys))
