@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -159,7 +159,7 @@ class ClaimsPolicy:
     def _check_required(self, claims: Mapping[str, Any]) -> None:
         names = (*_RFC9068_CLAIMS, *self.required) if self.profile == "rfc9068" else self.required
         for name in names:
-            if claims.get(name) is None:
+            if claims.get(name) in (None, []):  # an `aud` that names nobody is none
                 raise ClaimRejected(name, "missing: required= or the profile asks for it")
 
     def _check_issuer(self, claims: Mapping[str, Any]) -> str:
@@ -175,7 +175,7 @@ class ClaimsPolicy:
     def _check_audience(self, claims: Mapping[str, Any]) -> str | None:
         stated = _stated_clients(claims)
         client_id = stated[0][1] if stated else None
-        audience = _strings(claims, "aud", _whole) or None  # an empty array names nobody, like none at all
+        audience = _strings(claims, "aud") or None  # an empty array names nobody, like none at all
         if self.audiences is not None and audience is not None:
             if self.audiences.isdisjoint(audience):
                 raise ClaimRejected("aud", f"none of {list(audience)!r:.200} is audience=")
@@ -232,15 +232,13 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _strings(
-    claims: Mapping[str, Any], path: ClaimPath, split: Callable[[str], Iterable[str]]
-) -> tuple[str, ...] | None:
+def _strings(claims: Mapping[str, Any], path: ClaimPath) -> tuple[str, ...] | None:
     """A string or an array of strings, or None where there is none; a mixed array is refused whole."""
     value = claims.get(path) if isinstance(path, str) else read_claim(claims, path)
     if value is None:
         return None
     if isinstance(value, str):
-        return tuple(split(value))
+        return (value,)
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return tuple(value)
     raise ClaimRejected(_name(path), "neither a string nor an array of strings")
@@ -253,10 +251,7 @@ def _scopes(claims: Mapping[str, Any], paths: tuple[ClaimPath, ...]) -> frozense
         value = claims.get(path) if isinstance(path, str) else read_claim(claims, path)
         if value is None:
             continue
-        if isinstance(value, str):
-            scopes = _split_scope(value)
-        else:
-            scopes = frozenset(_strings(claims, path, _whole) or ()) - {""}
+        scopes = _split_scope(value) if isinstance(value, str) else frozenset(_strings(claims, path) or ()) - {""}
         found = scopes if found is None else found | scopes
     return frozenset() if found is None else found
 
@@ -264,10 +259,6 @@ def _scopes(claims: Mapping[str, Any], paths: tuple[ClaimPath, ...]) -> frozense
 @functools.lru_cache(maxsize=256)  # an issuer's tokens share a few scope strings, and only signed ones get here
 def _split_scope(text: str) -> frozenset[str]:
     return frozenset(text.split(" ")) - {""}
-
-
-def _whole(text: str) -> Iterable[str]:
-    return (text,)
 
 
 def _name(path: ClaimPath) -> str:

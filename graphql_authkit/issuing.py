@@ -160,7 +160,11 @@ class TokenIssuer:
     def _check(self, claims: dict[str, Any]) -> None:
         """Refuse to sign what a verifier of ours would refuse to read."""
         try:
-            read = parse_object(json.dumps(claims, allow_nan=False).encode(), "payload")
+            data = json.dumps(claims, allow_nan=False).encode()
+        except TypeError as error:
+            raise ValueError(f"claims= holds what is no JSON: {error}") from None
+        try:
+            read = parse_object(data, "payload")
             self._policy.accept(read, typ="at+jwt", now=claims["iat"], digest=str)
         except AuthError as error:
             raise ValueError(f"no verifier would accept it: {error.detail}") from None

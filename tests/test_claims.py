@@ -316,6 +316,12 @@ def test_the_strict_profile_wants_its_typ(header: Any) -> None:
     assert rejected(without=["typ"], profile="rfc9068") == "typ"
 
 
+def test_the_strict_profile_wants_an_audience_that_names_somebody() -> None:
+    both: dict[str, Any] = {"audience": AUDIENCE, "client_ids": ["test-client"]}
+    assert rejected({"aud": []}, profile="rfc9068", **both) == "aud"
+    assert verify({"aud": []}, **both).client_id == "test-client"  # without the profile it is a token without one
+
+
 def test_the_strict_profile_keeps_what_else_is_required() -> None:
     assert rejected(profile="rfc9068", required=["auth_time"]) == "auth_time"
 

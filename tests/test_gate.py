@@ -191,6 +191,7 @@ PREFLIGHT = {"origin": "https://app.test", "access-control-request-method": "POS
     [
         ("OPTIONS", PREFLIGHT, True),
         ("OPTIONS", {**PREFLIGHT, "content-length": "0"}, True),
+        ("OPTIONS", {**PREFLIGHT, "content-length": ""}, True),
         ("OPTIONS", {"origin": "x"}, False),
         ("OPTIONS", {"access-control-request-method": "POST"}, False),
         ("OPTIONS", {}, False),

@@ -13,6 +13,7 @@ from typing import Any
 import graphql
 import pytest
 from graphql import ExecutionResult, build_schema, parse
+from starlette.requests import Request
 
 from graphql_authkit import ANONYMOUS, Authenticator
 from graphql_authkit.authenticator import serving
@@ -376,3 +377,23 @@ def test_a_slot_given_as_one_string_is_a_member() -> None:
             self.request = "r"
 
     assert freeze(OneSlot())["request"] == "r"
+
+
+@pytest.mark.parametrize("state", [{"auth": AUTH}, {}])
+def test_starlettes_request_may_be_the_context_itself(state: dict[str, Any]) -> None:
+    request = Request({"type": "http", "method": "POST", "path": "/", "headers": [], "state": state})
+    with serving(BOB):
+        expected = state.get("auth", BOB)
+        assert get_auth(info(request)) is expected
+        assert freeze(request)["auth"] is expected
+
+
+def test_a_property_that_fails_hides_nobody() -> None:
+    class Broken:
+        @property
+        def auth(self) -> AuthContext:
+            raise LookupError
+
+    with serving(BOB):
+        assert get_auth(info(Broken())) is BOB
+        assert freeze(Broken())["auth"] is BOB

@@ -111,6 +111,7 @@ def test_a_token_is_for_somebody(subject: Any, drive: Driver) -> None:
         {"client_id": ""},
         {"client_id": "a\x00"},
         {"claims": {"x": float("nan")}},
+        {"claims": {"x": {1, 2}}},
         {"claims": {"x": 10**30}},
         {"claims": {"events": {}}},
         {"claims": {"typ": "ID"}},
@@ -121,7 +122,7 @@ def test_a_token_is_for_somebody(subject: Any, drive: Driver) -> None:
     ],
 )
 def test_nothing_is_signed_that_a_verifier_would_refuse(options: dict[str, Any], drive: Driver) -> None:
-    with pytest.raises(ValueError, match=r"no verifier would accept it|Out of range"):
+    with pytest.raises(ValueError, match=r"no verifier would accept it|Out of range|no JSON"):
         drive(token_issuer(), "issue", "user-1", **options)
 
 

@@ -889,6 +889,13 @@ def test_danger_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     assert "insecure_allow_http=True" in caplog.text
 
 
+def test_danger_of_discovery_is_named_in_the_log_too(caplog: pytest.LogCaptureFixture) -> None:
+    _dangers.clear()
+    with pytest.raises(KeysUnavailable):
+        discover("http://idp.test/", insecure_allow_http=True, fetcher=lambda url, **_bounds: Fetched(404, {}, b""))
+    assert "insecure_allow_http=True" in caplog.text
+
+
 @pytest.mark.parametrize("name", ["timeout", "ttl", "max_bytes", "max_keys"])
 @pytest.mark.parametrize("value", [float("inf"), float("nan"), 1e12, -1, 0, "5"])
 def test_a_bound_that_bounds_nothing_is_refused_while_building(name: str, value: Any) -> None:

@@ -129,9 +129,12 @@ def find_auth(context: object) -> AuthContext:
 
 
 def _member(context: object, name: str) -> object:
-    if isinstance(context, Mapping) and name in context:
-        return context[name]
-    return getattr(context, name, None)
+    if isinstance(context, Mapping):  # Starlette's Request is one, whose attribute `auth` may only raise
+        return context.get(name)
+    try:
+        return getattr(context, name, None)
+    except Exception:  # a property of the application's own that fails says nothing
+        return None
 
 
 def _from_request(request: object) -> object:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 from .._http import Fetched, Fetcher, FetchError, StandardFetcher, check_headers, check_url, fetch_document
 from .._jws import parse_object
 from ..errors import ConfigurationError, KeysUnavailable, MalformedToken
+from ..events import log_danger
 
 __all__ = ["ServerMetadata", "discover", "tenant_issuers"]
 
@@ -67,6 +68,8 @@ def discover(
         KeysUnavailable: No document could be had, or it is not one.
     """
     check_url(issuer, allow_http=insecure_allow_http)
+    if insecure_allow_http:
+        log_danger("insecure_allow_http", "whoever is on the way can give us keys of their own")
     tenant_issuers(issuer, tenants)  # raises where the two do not go together
     expected = _with_tenant(issuer, _TEMPLATE) if tenants else issuer
     fetch = StandardFetcher(ssl_context) if fetcher is None else fetcher
