@@ -1,6 +1,6 @@
-"""The strict compact JWS parser and the signature check. No claims, no clock, no I/O.
+"""The strict compact JWS parser. No keys, no claims, no clock, no I/O.
 
-PyJWT supplies the algorithms; the parser is ours (RFC 7515, section 7.1; RFC 8725bis). One token has one
+It is ours, not PyJWT's (RFC 7515, section 7.1; RFC 8725bis). One token has one
 spelling: whatever a lenient reader would forgive (padding, stray bits, duplicate members) is refused, so
 that a cache or a revocation list keyed by a token cannot be walked past by writing it differently.
 
@@ -11,38 +11,27 @@ payload's JSON. Nothing here raises anything but an AuthError, whatever it is gi
 from __future__ import annotations
 
 import binascii
-import hashlib
 import json
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-from jwt.algorithms import Algorithm as _Implementation
-from jwt.algorithms import get_default_algorithms
-
-from .errors import BadSignature, MalformedToken
+from ._algorithms import ALGORITHMS, Algorithm
+from .errors import MalformedToken
 
 __all__ = [
-    "ALGORITHMS",
-    "Algorithm",
     "Header",
     "ParsedToken",
     "Segments",
-    "VerificationKey",
-    "check_signature",
     "parse",
     "parse_object",
     "read_header",
-    "signing_input_digest",
-    "speaks_for",
     "split",
 ]
 
 MAX_DEPTH = 16
 MAX_DIGITS = 20
-_LARGEST = 10**MAX_DIGITS
 
 # base64url to base64; whatever is not in the former becomes "!", which is not in the latter.
 _TO_BASE64 = bytes(
@@ -59,73 +48,6 @@ _PADDING = (b"", b"", b"==", b"=")
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Algorithm:
-    """One row: what a signature algorithm asks of its key (RFC 7518, section 3.1; RFC 8037, section 3.1)."""
-
-    name: str
-    kty: str
-    crv: str | None
-    minimum_bits: int
-    implementation: _Implementation = field(repr=False)
-
-
-def _table() -> dict[str, Algorithm]:
-    rows = (
-        ("HS256", "oct", None, 256),
-        ("HS384", "oct", None, 384),
-        ("HS512", "oct", None, 512),
-        ("RS256", "RSA", None, 2048),
-        ("RS384", "RSA", None, 2048),
-        ("RS512", "RSA", None, 2048),
-        ("PS256", "RSA", None, 2048),
-        ("PS384", "RSA", None, 2048),
-        ("PS512", "RSA", None, 2048),
-        ("ES256", "EC", "P-256", 256),
-        ("ES384", "EC", "P-384", 384),
-        ("ES512", "EC", "P-521", 521),
-        ("EdDSA", "OKP", "Ed25519", 256),
-    )
-    implementations = get_default_algorithms()
-    return {name: Algorithm(name, kty, crv, bits, implementations[name]) for name, kty, crv, bits in rows}
-
-
-ALGORITHMS = _table()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class VerificationKey:
-    """A key that may check signatures, already parsed, measured and allowed to.
-
-    Args:
-        kid: Its identifier, or None.
-        alg: The one algorithm it states, or None: then it serves the configured ones of its type.
-        kty: Its type, as in RFC 7517.
-        crv: Its curve, where the type has curves.
-        bits: Its size.
-        material: What PyJWT's algorithm object takes.
-        issuer: Whose tokens alone it signs, where a key set of many issuers says so; `{tenantid}` in it
-            stands for any one of them (Entra's JWK member `issuer`).
-    """
-
-    kid: str | None
-    alg: str | None
-    kty: str
-    crv: str | None
-    bits: int
-    material: Any = field(repr=False)
-    issuer: str | None = None
-
-    def serves(self, algorithm: Algorithm) -> bool:
-        """Whether type, curve, size and stated algorithm all permit it."""
-        return (
-            self.kty == algorithm.kty
-            and self.crv == algorithm.crv
-            and self.bits >= algorithm.minimum_bits
-            and self.alg in (None, algorithm.name)
-        )
-
-
 class Header(NamedTuple):
     """What of a token's header is ever used. `jku`, `x5u`, `jwk` and `x5c` are not even kept."""
 
@@ -134,13 +56,9 @@ class Header(NamedTuple):
     typ: str | None
 
 
-class Segments(NamedTuple):
-    """A token cut at its dots: the header as it was sent, the rest decoded. Nothing in it is known to be true."""
-
-    header: bytes
-    signing_input: bytes
-    payload: bytes
-    signature: bytes
+Segments: TypeAlias = tuple[bytes, bytes, bytes, bytes]
+"""A token cut at its dots: the header segment as it was sent, the signing input, and decoded the payload
+and the signature. Nothing in it is known to be true."""
 
 
 class ParsedToken(NamedTuple):
@@ -162,11 +80,11 @@ def parse(token: str, *, max_bytes: int) -> ParsedToken:
     Raises:
         MalformedToken: Anything else; its detail says what.
     """
-    segments = split(token, max_bytes=max_bytes)
-    return ParsedToken(read_header(segments.header), *segments[1:])
+    header, *rest = split(token, max_bytes)
+    return ParsedToken(read_header(header), *rest)
 
 
-def split(token: str, *, max_bytes: int) -> Segments:
+def split(token: str, max_bytes: int) -> Segments:
     """The part of `parse` that looks at bytes only; raises as it does."""
     if not isinstance(token, str):
         raise MalformedToken(f"a token is a str, not {type(token).__name__}")
@@ -174,47 +92,12 @@ def split(token: str, *, max_bytes: int) -> Segments:
         raise MalformedToken(f"longer than max_token_bytes={max_bytes}")
     if not token.isascii():
         raise MalformedToken("a character that is not ASCII")
-    encoded = token.encode("ascii")
+    encoded = token.encode()
     parts = encoded.split(b".", 3)
     if len(parts) != 3:
         raise MalformedToken(f"{encoded.count(b'.') + 1} segments instead of 3")
     header, payload, signature = parts
-    return Segments(
-        header, encoded[: -len(signature) - 1], _decode(payload, "payload"), _decode(signature, "signature")
-    )
-
-
-def speaks_for(key: VerificationKey, issuer: str) -> bool:
-    """Whether the key may sign tokens of this issuer."""
-    if key.issuer is None:
-        return True
-    before, template, after = key.issuer.partition("{tenantid}")
-    if not template:
-        return issuer == key.issuer
-    tenant = issuer[len(before) : len(issuer) - len(after)]
-    return issuer == before + tenant + after and tenant != "" and "/" not in tenant
-
-
-def check_signature(header: Header, token: Segments | ParsedToken, key: VerificationKey) -> None:
-    """Check the signature with one key that the caller chose by the header's `kid` and `alg`.
-
-    Raises:
-        BadSignature: It is not this key's, or the key does not serve the algorithm.
-    """
-    algorithm = header.algorithm
-    if not key.serves(algorithm):
-        raise BadSignature(f"the key does not serve {algorithm.name}")
-    try:
-        good = algorithm.implementation.verify(token.signing_input, key.material, token.signature)
-    except Exception as error:  # a backend that stumbles over hostile bytes has not verified them
-        raise BadSignature(f"{algorithm.name} failed: {type(error).__name__}") from error
-    if good is not True:
-        raise BadSignature(f"{algorithm.name} with key {key.kid!r:.80}")
-
-
-def signing_input_digest(signing_input: bytes) -> str:
-    """`sha256:` and the digest of `header.payload`. Never of the signature: ECDSA's can be rewritten."""
-    return "sha256:" + hashlib.sha256(signing_input).hexdigest()
+    return header, encoded[: -len(signature) - 1], _decode(payload, "payload"), _decode(signature, "signature")
 
 
 def _decode(segment: bytes, what: str) -> bytes:
@@ -282,10 +165,11 @@ def parse_object(data: bytes, what: str) -> dict[str, Any]:
         MalformedToken: With `what` in its detail.
     """
     try:
-        text = data.decode("utf-8")
-        _check_depth(text)
+        text = data.decode()
+        if text.count("{") + text.count("[") > MAX_DEPTH:  # brackets within strings only make it too high
+            _check_depth(text)
         value = _read_json(text)
-        if "\\u" in text:
+        if "\\" in text and "\\u" in text:  # one character is found much faster than two
             json.dumps(value, ensure_ascii=False).encode("utf-8")  # fails on a lone surrogate
     except (ValueError, RecursionError) as error:  # UnicodeError and JSONDecodeError are ValueErrors
         raise MalformedToken(f"the {what} is not strict JSON: {_why(error)}") from None
@@ -295,14 +179,11 @@ def parse_object(data: bytes, what: str) -> dict[str, Any]:
 
 
 def _read_json(text: str) -> Any:
-    if text.startswith("{") and text.endswith("}"):  # no space around it that `decode` would look for
-        try:
-            value, end = _scan(text, 0)
-        except StopIteration:  # the scanner's way to say that no value begins there
-            raise ValueError("a value is missing") from None
-        if end == len(text):
-            return value
-    return _decoder.decode(text)
+    try:
+        value, end = _scan(text, 0)  # what `decode` does, without its search for space around it
+    except StopIteration:  # the scanner's way to say that no value begins there
+        value, end = None, -1
+    return value if end == len(text) else _decoder.decode(text)
 
 
 def _why(error: Exception) -> str:
@@ -317,23 +198,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
         raise ValueError("a duplicate member")
-    for value in members.values():
-        kind = type(value)
-        if kind is int:
-            if not -_LARGEST < value < _LARGEST:
-                raise ValueError(f"an integer of over {MAX_DIGITS} digits")
-        elif kind is list:
-            _check_integers(value)
     return members
 
 
-def _check_integers(items: list[Any]) -> None:
-    for item in items:
-        kind = type(item)
-        if kind is list:
-            _check_integers(item)  # no deeper than `_check_depth` lets it be
-        elif kind is int and not -_LARGEST < item < _LARGEST:
-            raise ValueError(f"an integer of over {MAX_DIGITS} digits")
+def _integer(text: str) -> int:
+    if len(text) > MAX_DIGITS and len(text.removeprefix("-")) > MAX_DIGITS:
+        raise ValueError(f"an integer of over {MAX_DIGITS} digits")
+    return int(text)
 
 
 def _fraction(text: str) -> float:
@@ -347,14 +218,13 @@ def _constant(name: str) -> float:
     raise ValueError(f"the constant {name}")
 
 
-# The hook looks at integers afterwards: a `parse_int` of ours would be called for each of them.
-_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_fraction, parse_constant=_constant)
+_decoder = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_int=_integer, parse_float=_fraction, parse_constant=_constant
+)
 _scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]
 
 
 def _check_depth(text: str) -> None:
-    if text.count("{") + text.count("[") <= MAX_DEPTH:
-        return  # brackets within strings can only make this count too high
     depth = 0
     for match in _STRING_OR_BRACKET.finditer(text):
         first = text[match.start()]

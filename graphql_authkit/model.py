@@ -5,9 +5,12 @@ Each type is the proof that the step before it ran. Nothing here decides, waits,
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, NoReturn, SupportsIndex, final
+from typing import Any, NamedTuple, NoReturn, final
+
+from ._frozen import FrozenDict, freeze_json
 
 __all__ = [
     "ANONYMOUS",
@@ -17,11 +20,10 @@ __all__ = [
     "AuthContext",
     "AuthenticatedContext",
     "Credential",
-    "FrozenDict",
     "Request",
     "Response",
     "VerifiedToken",
-    "freeze_json",
+    "digest_key",
     "token_key",
 ]
 
@@ -33,44 +35,6 @@ ENVIRON_KEY = "graphql_authkit.auth"
 """Where a WSGI environ holds it. A client cannot set it: headers arrive as `HTTP_…`."""
 
 
-class FrozenDict(dict[str, Any]):
-    """A JSON object that cannot be changed, and is still a dict to `json.dumps` and friends."""
-
-    __slots__ = ()
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> FrozenDict:
-        self = super().__new__(cls)
-        dict.__init__(self, *args, **kwargs)
-        return self
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Filled by `__new__`: a second call changes nothing."""
-
-    def _refuse(self, *_args: object, **_kwargs: object) -> NoReturn:
-        raise TypeError("claims are frozen")
-
-    __setitem__ = __delitem__ = __ior__ = _refuse
-    clear = pop = popitem = setdefault = update = _refuse
-
-    def __copy__(self) -> FrozenDict:
-        return self
-
-    def __deepcopy__(self, _memo: object) -> FrozenDict:
-        return self
-
-    def __reduce_ex__(self, _protocol: SupportsIndex) -> tuple[type[FrozenDict], tuple[dict[str, Any]]]:
-        return FrozenDict, (dict(self),)
-
-
-def freeze_json(value: Any) -> Any:
-    """The same JSON value, unchangeable at every depth: objects as FrozenDict, arrays as tuples."""
-    if isinstance(value, dict):
-        return FrozenDict({name: freeze_json(member) for name, member in value.items()})
-    if isinstance(value, list | tuple):
-        return tuple(freeze_json(member) for member in value)
-    return value
-
-
 def token_key(token_id: str) -> str:
     """What a store knows a token by, beside its issuer, from its `jti`.
 
@@ -78,6 +42,14 @@ def token_key(token_id: str) -> str:
     keeps a hostile `jti` from naming another token's digest.
     """
     return "jti:" + token_id
+
+
+def digest_key(signing_input: bytes) -> str:
+    """What a store knows a token without `jti` by: the digest of `header.payload`.
+
+    Never of the signature: ECDSA's can be rewritten.
+    """
+    return "sha256:" + hashlib.sha256(signing_input).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +141,8 @@ class VerifiedToken:
             session_id, client_id, expires_at, issued_at, not_before,
         )
         # fmt: on
-        _set(self, "_members", members)
-        _set(self, "_claims", claims)
+        _set_members(self, members)
+        _set_claims(self, claims)
         return self
 
     @property
@@ -218,7 +190,7 @@ class VerifiedToken:
         claims = self._claims
         if type(claims) is not FrozenDict:  # two threads may both get here; they make equal values
             claims = freeze_json(claims)
-            _set(self, "_claims", claims)
+            _set_claims(self, claims)
         return claims
 
     def __setattr__(self, name: str, _value: object) -> NoReturn:
@@ -234,7 +206,9 @@ class VerifiedToken:
         return f"VerifiedToken(subject={self.subject!r}, issuer={self.issuer!r}, token_key={self.token_key!r})"
 
 
-_set = object.__setattr__
+# The slots' own setters: they go past `__setattr__`, and are quicker than `object.__setattr__`.
+_set_members = VerifiedToken.__dict__["_members"].__set__
+_set_claims = VerifiedToken.__dict__["_claims"].__set__
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,21 +9,17 @@ import json
 from typing import Any
 
 import pytest
+from cryptography.exceptions import InvalidSignature
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from graphql_authkit import JWKS, JWTVerifier, SecretKey
-from graphql_authkit._jws import (
-    _STRING_OR_BRACKET,
-    ALGORITHMS,
-    Algorithm,
-    VerificationKey,
-    check_signature,
-    parse,
-    parse_object,
-)
+from graphql_authkit import JWKS, JWTVerifier, PrivateKey, SecretKey
+from graphql_authkit._algorithms import ALGORITHMS, VerificationKey, signature_check
+from graphql_authkit._jws import _STRING_OR_BRACKET, parse, parse_object, split
 from graphql_authkit.errors import AuthError, BadSignature, MalformedToken, UnknownKey
+from graphql_authkit.keys import KeySet
 from graphql_authkit.testing import sign
+from graphql_authkit.verifier.jwt import _Known
 from tests.support import AUDIENCE, ISSUER, NOW, key, local_issuer, refused, segment, unsegment
 
 GOOD = local_issuer().token()
@@ -396,24 +392,16 @@ def test_what_is_parsed_is_what_was_sent() -> None:
 # ------------------------------------------------------------------------------ the check by itself
 
 
-def stub(verdict: Any) -> Algorithm:
-    """A row whose implementation answers, or raises, what a test says."""
+@pytest.mark.parametrize("verdict", [False, True, 1, "yes", RuntimeError("x"), TypeError("x"), LookupError("x")])
+def test_a_check_says_yes_by_returning_nothing_and_anything_else_is_no(verdict: Any) -> None:
+    def check(_signature: bytes, _signing_input: bytes) -> Any:
+        if isinstance(verdict, Exception):
+            raise verdict
+        return verdict
 
-    class Implementation:
-        def verify(self, *_args: object) -> Any:
-            if isinstance(verdict, Exception):
-                raise verdict
-            return verdict
-
-    return Algorithm("RS256", "RSA", None, 2048, Implementation())  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("verdict", [False, None, 1, "yes", RuntimeError("x"), TypeError("x"), LookupError("x")])
-def test_only_true_is_a_good_signature(verdict: Any) -> None:
-    parsed = parse(GOOD, max_bytes=16_384)
-    hostile = parsed._replace(header=parsed.header._replace(algorithm=stub(verdict)))
-    good_key = VerificationKey(None, None, "RSA", None, 2048, None)
-    assert type(refused(check_signature, hostile.header, hostile, good_key)) is BadSignature
+    header, some_key = parse(GOOD, max_bytes=16_384).header, VerificationKey("k", None, "RSA", None, 2048, None)
+    known = _Known(header, KeySet([some_key]), some_key, check)
+    assert type(refused(VERIFIER._accept, GOOD, split(GOOD, 16_384), known)) is BadSignature
 
 
 @pytest.mark.parametrize(
@@ -426,9 +414,27 @@ def test_only_true_is_a_good_signature(verdict: Any) -> None:
     ],
 )
 def test_a_key_that_does_not_serve_the_algorithm_checks_nothing(wrong: VerificationKey) -> None:
-    parsed = parse(GOOD, max_bytes=16_384)
-    would_pass = parsed._replace(header=parsed.header._replace(algorithm=stub(True)))
-    assert "does not serve" in refused(check_signature, would_pass.header, would_pass, wrong).detail
+    assert "does not serve" in refused(signature_check, ALGORITHMS["RS256"], wrong).detail
+
+
+@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
+def test_every_check_takes_what_pyjwt_signs_and_nothing_that_differs_by_a_bit(algorithm: str) -> None:
+    row = ALGORITHMS[algorithm]
+    if row.kty == "oct":
+        private: Any = b"s" * 64
+        public = private
+    else:
+        private = PrivateKey.generate(algorithm)._signing_material
+        public = private.public_key()
+    check = row.make_check(public)
+    signature = row.implementation.sign(b"signed", private)
+    assert check(signature, b"signed") is None
+    flipped = bytes([signature[0], *signature[1:-1], signature[-1] ^ 1])
+    for forged in ((flipped, b"signed"), (signature, b"signeD"), (signature[:-1], b"signed"), (b"", b"signed")):
+        with pytest.raises((InvalidSignature, ValueError)):
+            check(*forged)
+    with pytest.raises((InvalidSignature, ValueError)):
+        check(signature + b"\0", b"signed")
 
 
 def test_the_identity_of_a_token_without_id_is_the_digest_of_header_and_payload() -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from graphql_authkit import ANONYMOUS, Authenticator
-from graphql_authkit.model import AuthContext, AuthenticatedContext, Credential, FrozenDict, freeze_json
+from graphql_authkit._frozen import FrozenDict, freeze_json
+from graphql_authkit.model import AuthContext, AuthenticatedContext, Credential
 from tests.support import local_issuer
 
 ISSUER = local_issuer()

@@ -11,7 +11,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, HMACAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from .._jws import ALGORITHMS, VerificationKey, parse_object
+from .._algorithms import ALGORITHMS, VerificationKey
+from .._jws import parse_object
 from ..errors import ConfigurationError, MalformedToken
 
 __all__ = ["describe", "key_for", "public_jwk", "read_jwk", "read_set", "thumbprint"]

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.exceptions import InvalidKeyError
 
-from .._jws import ALGORITHMS
+from .._algorithms import ALGORITHMS
 from ..errors import ConfigurationError
 from .jwk import key_for, public_jwk, read_set, thumbprint
 from .source import StaticSource

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from typing import Protocol, runtime_checkable
 
-from .._jws import Header, VerificationKey
+from .._algorithms import VerificationKey
+from .._jws import Header
 from ..errors import UnknownKey
 
 __all__ = ["KeySet", "KeySource", "StaticSource"]

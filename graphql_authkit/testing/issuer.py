@@ -13,7 +13,7 @@ from typing import Any
 
 from typing_extensions import Unpack
 
-from .._jws import ALGORITHMS
+from .._algorithms import ALGORITHMS
 from ..keys import JWKS, PrivateKey, SecretKey
 from ..verifier import JWTVerifier, VerifierOptions
 

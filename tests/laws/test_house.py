@@ -67,8 +67,8 @@ def test_every_public_verb_that_may_wait_has_its_twin_with_the_same_arguments() 
 
 def test_importing_the_verifier_imports_nothing_heavier_than_pyjwt_does() -> None:
     code = (
-        "import jwt, sys; before = set(sys.modules); import graphql_authkit; "
-        "print(sorted({name.partition('.')[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names)))"
+        "import jwt, sys; packages = lambda: {name.partition('.')[0] for name in sys.modules}; before = packages(); "
+        "import graphql_authkit; print(sorted(packages() - before - set(sys.stdlib_module_names)))"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == "['graphql_authkit', 'typing_extensions']"
