@@ -39,8 +39,8 @@ _TO_BASE64 = bytes(
     for byte in range(256)
 )
 # The last character of a segment carries 4 or 2 bits that no byte uses; canonical means they are zero.
-_LAST_OF_TWO = frozenset(b"AQgw")
-_LAST_OF_THREE = frozenset(b"AEIMQUYcgkosw048")
+# By the segment's length modulo 4; no bytes make a remainder of 1.
+_LAST = (frozenset(range(128)), frozenset(b""), frozenset(b"AQgw"), frozenset(b"AEIMQUYcgkosw048"))
 _PADDING = (b"", b"", b"==", b"=")
 
 # The closing quote is optional: an unterminated string then ends the scan instead of restarting it at
@@ -105,11 +105,7 @@ def _decode(segment: bytes, what: str) -> bytes:
     if not segment:
         raise MalformedToken(f"the {what} is empty")
     remainder = len(segment) & 3
-    if (
-        remainder == 1
-        or (remainder == 2 and segment[-1] not in _LAST_OF_TWO)
-        or (remainder == 3 and segment[-1] not in _LAST_OF_THREE)
-    ):
+    if segment[-1] not in _LAST[remainder]:
         raise MalformedToken(f"the {what} is not canonical base64url")
     try:
         return binascii.a2b_base64(segment.translate(_TO_BASE64) + _PADDING[remainder], strict_mode=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from .errors import ClaimRejected, ConfigurationError, TokenExpired
-from .model import VerifiedToken, digest_key, token_key
+from .model import VerifiedToken, digest_key, token_key, verified_token
 
 __all__ = ["ClaimPath", "ClaimsPolicy", "Profile", "read_claim"]
 
@@ -121,19 +121,13 @@ class ClaimsPolicy:
         if subject is None:
             raise ClaimRejected(_name(self.subject_claim), "missing: set subject_claim= to the one that says who")
         token_id = _text(claims, self.token_id_claim)
-        return VerifiedToken(
-            subject,
-            issuer,
-            _scopes(claims, self.scope_claims),
-            token_id,
+        # fmt: off
+        return verified_token((
+            subject, issuer, _scopes(claims, self.scope_claims), token_id,
             digest_key(signing_input) if token_id is None else token_key(token_id),
-            _text(claims, self.session_claim),
-            client_id,
-            expires_at,
-            issued_at,
-            not_before,
-            claims,
-        )
+            _text(claims, self.session_claim), client_id, expires_at, issued_at, not_before,
+        ), claims)
+        # fmt: on
 
     def check_time(self, token: VerifiedToken, now: float) -> None:
         """Whether a token that was accepted before is good at this moment.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, NoReturn, final
+from typing import Any, NoReturn, TypeAlias, final
 
 from ._frozen import FrozenDict, freeze_json
 
@@ -25,6 +25,7 @@ __all__ = [
     "VerifiedToken",
     "digest_key",
     "token_key",
+    "verified_token",
 ]
 
 
@@ -80,17 +81,10 @@ class Credential:
     token: str = field(repr=False)
 
 
-class _TokenMembers(NamedTuple):
-    subject: str
-    issuer: str
-    scopes: frozenset[str]
-    token_id: str | None
-    token_key: str
-    session_id: str | None
-    client_id: str | None
-    expires_at: float
-    issued_at: float | None
-    not_before: float | None
+_TokenMembers: TypeAlias = tuple[
+    str, str, frozenset[str], str | None, str, str | None, str | None, float, float | None, float | None
+]
+"""subject, issuer, scopes, token_id, token_key, session_id, client_id, expires_at, issued_at, not_before"""
 
 
 @final
@@ -134,16 +128,12 @@ class VerifiedToken:
         not_before: float | None,
         claims: dict[str, Any],
     ) -> VerifiedToken:
-        self = object.__new__(cls)
         # fmt: off
-        members = (
+        return verified_token((
             subject, issuer, scopes, token_id, token_key,
             session_id, client_id, expires_at, issued_at, not_before,
-        )
+        ), claims)
         # fmt: on
-        _set_members(self, members)
-        _set_claims(self, claims)
-        return self
 
     @property
     def subject(self) -> str:
@@ -209,6 +199,15 @@ class VerifiedToken:
 # The slots' own setters: they go past `__setattr__`, and are quicker than `object.__setattr__`.
 _set_members = VerifiedToken.__dict__["_members"].__set__
 _set_claims = VerifiedToken.__dict__["_claims"].__set__
+_new = object.__new__
+
+
+def verified_token(members: _TokenMembers, claims: dict[str, Any]) -> VerifiedToken:
+    """`VerifiedToken(*members, claims)`, at half its cost."""
+    self = _new(VerifiedToken)
+    _set_members(self, members)
+    _set_claims(self, claims)
+    return self
 
 
 @dataclass(frozen=True, slots=True)
