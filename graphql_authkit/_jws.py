@@ -86,10 +86,8 @@ def parse(token: str, *, max_bytes: int) -> ParsedToken:
 
 def split(token: str, max_bytes: int) -> Segments:
     """The part of `parse` that looks at bytes only; raises as it does."""
-    if not isinstance(token, str):
-        raise MalformedToken(f"a token is a str, not {type(token).__name__}")
-    if len(token) > max_bytes:
-        raise MalformedToken(f"longer than max_token_bytes={max_bytes}")
+    if not isinstance(token, str) or len(token) > max_bytes:
+        raise MalformedToken(f"not a str, or longer than max_token_bytes={max_bytes}")
     if not token.isascii():
         raise MalformedToken("a character that is not ASCII")
     encoded = token.encode()

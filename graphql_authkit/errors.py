@@ -77,10 +77,18 @@ class AuthError(Exception):
     public_message: ClassVar[str] = "Authentication is required."
 
     def __init__(self, detail: str = "") -> None:
-        super().__init__(detail)
+        self.args = (detail,)
         self.detail = detail
-        if detail:
-            self.add_note(detail)
+
+    @property
+    def __notes__(self) -> list[str]:
+        """The detail, and what `add_note` adds (PEP 678); made when it is asked for, since it seldom is."""
+        notes: list[str] = self.__dict__.setdefault("_notes", [self.detail] if self.detail else [])
+        return notes
+
+    @__notes__.setter
+    def __notes__(self, notes: list[str]) -> None:
+        self.__dict__["_notes"] = notes
 
     def __str__(self) -> str:
         return self.public_message

@@ -116,14 +116,14 @@ def test_every_other_spelling_of_the_last_character_is_refused() -> None:
 
 
 def test_a_token_over_the_limit_is_refused_before_any_work() -> None:
-    assert detail("x" * 16_385) == "longer than max_token_bytes=16384"
+    assert detail("x" * 16_385) == "not a str, or longer than max_token_bytes=16384"
     assert "segments" in detail("x" * 16_384)
 
 
 def test_the_limit_is_configurable() -> None:
     small = local_issuer().verifier(max_token_bytes=len(GOOD) - 1)
     exact = local_issuer().verifier(max_token_bytes=len(GOOD))
-    assert refused(lambda: small.verify(GOOD)).detail == f"longer than max_token_bytes={len(GOOD) - 1}"
+    assert refused(lambda: small.verify(GOOD)).detail == f"not a str, or longer than max_token_bytes={len(GOOD) - 1}"
     assert exact.verify(GOOD).subject == "user-1"
 
 

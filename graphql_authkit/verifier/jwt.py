@@ -20,7 +20,7 @@ from .._flow import arun, run, wait
 from .._http import Fetcher
 from .._jws import Header, Segments, parse_object, read_header, split
 from ..claims import ClaimPath, ClaimsPolicy, Profile
-from ..errors import AuthError, BadSignature, ClaimRejected, ConfigurationError, KeysUnavailable, UnknownKey
+from ..errors import AuthError, BadSignature, ClaimRejected, ConfigurationError, KeysUnavailable, MalformedToken, UnknownKey
 from ..events import Listener, log_danger, log_event
 from ..keys import KeySet, KeySource, RemoteJWKS
 from ..keys.discovery import tenant_issuers
@@ -237,13 +237,15 @@ class JWTVerifier:
         A token that was verified before counts if it was by this verifier, with the key set of now, and
         still is in time.
         """
+        if not isinstance(token, str) or len(token) > self._max_token_bytes:
+            raise MalformedToken(f"not a str, or longer than max_token_bytes={self._max_token_bytes}")
         try:
             keys = self._keys.key_set()
         except Exception as error:
             raise _unavailable(error) from error
         if keys is None:
             return None
-        if self._cache is not None and isinstance(token, str) and len(token) <= self._max_token_bytes:
+        if self._cache is not None:
             entry = self._cache.get(_digest(token))
             if entry is not None and entry.keys is keys:
                 self.policy.check_time(entry.token, self._clock())
