@@ -299,7 +299,8 @@ def test_a_key_source_that_fails_is_unavailable(failure: Exception, where: str, 
 
 def test_by_issuer_looks_at_no_token_longer_than_its_verifiers_do(drive: Driver) -> None:
     subject = ByIssuer([local_issuer().verifier(max_token_bytes=100)])
-    assert drive.error(subject, "verify", local_issuer().token()).detail == "not a str, or longer than max_token_bytes=100"
+    detail = drive.error(subject, "verify", local_issuer().token()).detail
+    assert detail == "not a str, or longer than max_token_bytes=100"
 
 
 def test_a_token_over_the_limit_is_not_even_looked_up() -> None:

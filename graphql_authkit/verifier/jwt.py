@@ -20,7 +20,15 @@ from .._flow import arun, run, wait
 from .._http import Fetcher
 from .._jws import Header, Segments, parse_object, read_header, split
 from ..claims import ClaimPath, ClaimsPolicy, Profile
-from ..errors import AuthError, BadSignature, ClaimRejected, ConfigurationError, KeysUnavailable, MalformedToken, UnknownKey
+from ..errors import (
+    AuthError,
+    BadSignature,
+    ClaimRejected,
+    ConfigurationError,
+    KeysUnavailable,
+    MalformedToken,
+    UnknownKey,
+)
 from ..events import Listener, log_danger, log_event
 from ..keys import KeySet, KeySource, RemoteJWKS
 from ..keys.discovery import tenant_issuers
