@@ -6,6 +6,7 @@ exchange. Blocking: a key source calls it in a thread of its own.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import ipaddress
@@ -16,14 +17,17 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
-from urllib.parse import urlsplit
+from typing import NamedTuple, Protocol
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
 
 from .errors import ConfigurationError
 
 _URL = re.compile(r"[\x21-\x7e]+")
 _FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FIELD_VALUE = re.compile(r"(?![ \t])[\t\x20-\x7e\xa0-\xff]*(?<![ \t])")
+
+MAX_TUNNEL_ANSWER = 8192
 
 __all__ = [
     "FetchError",
@@ -159,10 +163,18 @@ class StandardFetcher:
 
     Args:
         ssl_context: Instead of `ssl.create_default_context()`.
+        trust_env: Fetch https through the proxy that the environment names (HTTPS_PROXY, NO_PROXY).
     """
 
-    def __init__(self, ssl_context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, ssl_context: ssl.SSLContext | None = None, *, trust_env: bool = False) -> None:
         self._ssl_context = ssl_context
+        self._trust_env = trust_env
+        self._running: set[_Watchdog] = set()
+
+    def close(self) -> None:
+        """Cut every exchange under way."""
+        for watchdog in tuple(self._running):
+            watchdog.cut()
 
     def __call__(self, url: str, *, headers: Mapping[str, str], timeout: float, max_bytes: int) -> Fetched:
         """GET a document; see Fetcher.
@@ -171,6 +183,7 @@ class StandardFetcher:
             FetchError: No answer in time, a body too long, an encoding that was not asked for.
         """
         watchdog = _Watchdog(timeout)
+        self._running.add(watchdog)
         try:
             fetched = _get(self._connect(url, timeout, watchdog), url, headers, max_bytes)
             watchdog.check()
@@ -184,19 +197,26 @@ class StandardFetcher:
             words = f": {error}" if isinstance(error, OSError) else ""
             raise FetchError(type(error).__name__ + words) from error
         finally:
+            self._running.discard(watchdog)
             watchdog.close()
 
     def _connect(self, url: str, timeout: float, watchdog: _Watchdog) -> http.client.HTTPConnection:
         parts = urlsplit(url)
-        host = parts.hostname or ""
-        if parts.scheme == "http":
-            connection = http.client.HTTPConnection(host, parts.port or 80)
-            connection.sock = watchdog.watch(_dial(host, connection.port, timeout))
+        host, is_plain = parts.hostname or "", parts.scheme == "http"
+        port = parts.port or (80 if is_plain else 443)
+        proxy = _proxy_for(host) if self._trust_env and not is_plain else None
+        at = (host, port) if proxy is None else (proxy.host, proxy.port)
+        raw = watchdog.watch(_dial(*at, timeout))
+        connection: http.client.HTTPConnection
+        if is_plain:
+            connection = http.client.HTTPConnection(host, port)
+            connection.sock = raw
             return connection
+        if proxy is not None:
+            _open_tunnel(raw, host, port, proxy.authorization)
         if self._ssl_context is None:
             self._ssl_context = ssl.create_default_context()
-        connection = http.client.HTTPSConnection(host, parts.port or 443, context=self._ssl_context)
-        raw = _dial(host, connection.port, timeout)
+        connection = http.client.HTTPSConnection(host, port, context=self._ssl_context)
         # The handshake waits for the watchdog to hold the socket that will do it.
         secure = self._ssl_context.wrap_socket(raw, server_hostname=host, do_handshake_on_connect=False)
         connection.sock = watchdog.watch(secure)
@@ -223,6 +243,42 @@ def _dial(host: str, port: int, timeout: float) -> socket.socket:
     raise failure
 
 
+class _Proxy(NamedTuple):
+    host: str
+    port: int
+    authorization: str | None
+
+
+def _proxy_for(host: str) -> _Proxy | None:
+    """What HTTPS_PROXY says, unless NO_PROXY names the host."""
+    url = getproxies_environment().get("https")
+    if not url or proxy_bypass(host):
+        return None
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    if parts.scheme != "http" or not parts.hostname:
+        raise FetchError("HTTPS_PROXY must be http://host:port")
+    secret = None
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        secret = "Basic " + base64.b64encode(pair.encode()).decode()
+    return _Proxy(parts.hostname, parts.port or 80, secret)
+
+
+def _open_tunnel(sock: socket.socket, host: str, port: int, authorization: str | None) -> None:
+    """CONNECT (RFC 9110, section 9.3.6); what the proxy says before the blank line is read byte by byte."""
+    at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    secret = "" if authorization is None else f"Proxy-Authorization: {authorization}\r\n"
+    sock.sendall(f"CONNECT {at} HTTP/1.1\r\nHost: {at}\r\n{secret}\r\n".encode("ascii"))
+    answer = b""
+    while not answer.endswith(b"\r\n\r\n"):
+        byte = sock.recv(1)  # the byte after the blank line is TLS's
+        if not byte or len(answer) > MAX_TUNNEL_ANSWER:
+            raise FetchError("the proxy closed or said too much")
+        answer += byte
+    if not re.match(rb"HTTP/1\.[01] 200\b", answer):
+        raise FetchError("the proxy refused: " + re.sub(r"[^ -~]", "", answer[:40].decode("latin-1")))
+
+
 class _Watchdog:
     """Cuts a socket when time is up: a server that drips a byte a second outlives a socket's own timeout."""
 
@@ -230,7 +286,7 @@ class _Watchdog:
         self._lock = threading.Lock()
         self._sock: socket.socket | None = None
         self.expired = False
-        self._timer = threading.Timer(timeout, self._cut)
+        self._timer = threading.Timer(timeout, self.cut)
         self._timer.daemon = True
         self._timer.start()
 
@@ -250,7 +306,8 @@ class _Watchdog:
             if self._sock is not None:
                 self._sock.close()
 
-    def _cut(self) -> None:
+    def cut(self) -> None:
+        """Time is up, or nobody waits any more."""
         with self._lock:
             self.expired = True
             if self._sock is not None:

@@ -29,6 +29,7 @@ note (PEP 678), so tracebacks show it. Neither ever holds a token, a secret or a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -214,6 +215,10 @@ class CsrfRejected(Forbidden):
 class Unavailable(AuthError):
     """Nobody can say now whether the token is good: keys, store or user are out of reach.
 
+    Args:
+        detail: For the log.
+        retry_after: Seconds after which it may be otherwise.
+
     Attributes:
         retry_after: Whole seconds, sent as `Retry-After` (RFC 9110, section 10.2.3).
     """
@@ -222,7 +227,10 @@ class Unavailable(AuthError):
     reason = "UNAVAILABLE"
     status = 503
     public_message = "Authentication is unavailable for now."
-    retry_after: ClassVar[int] = 5
+
+    def __init__(self, detail: str = "", *, retry_after: float = 5.0) -> None:
+        super().__init__(detail)
+        self.retry_after = max(1, math.ceil(retry_after))
 
 
 class KeysUnavailable(Unavailable):

@@ -51,12 +51,13 @@ class RequestRefused:
 
 @dataclass(frozen=True, slots=True)
 class KeysFetched:
-    """An issuer's key set arrived: `usable` keys, and why the rest were left out."""
+    """An issuer's key set arrived: `usable` keys, why the rest were left out, and whether the keys are new."""
 
     url: str
     usable: int
     left_out: tuple[str, ...]
     seconds: float
+    is_new: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +91,9 @@ def log_event(event: Event) -> None:
             _log.log(level, "refused: %s (%s): %s", error.reason, type(error).__name__, error.detail)
         case KeysFetchFailed(url, detail, seconds):
             _log.warning("keys of %s could not be fetched (%.2f s): %s", url, seconds, detail)
-        case KeysFetched(url, usable, left_out, seconds):
-            _log.info("keys of %s: %d usable, left out: %s (%.2f s)", url, usable, list(left_out), seconds)
+        case KeysFetched(url, usable, left_out, seconds, is_new):
+            level = logging.INFO if is_new else logging.DEBUG
+            _log.log(level, "keys of %s: %d usable, left out: %s (%.2f s)", url, usable, list(left_out), seconds)
         case RevocationRecorded(scope, issuer, value, not_before):
             _log.info("revoked: %s %r of %r, issued at or before %s", scope, value, issuer, not_before)
         case RequestAdmitted():

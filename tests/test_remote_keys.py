@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -60,6 +61,12 @@ class Web:
         self.routes[path] = answer
 
 
+@pytest.fixture(autouse=True)
+def no_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refreshes are due at three quarters of a set's time, and pauses are as long as they are at least."""
+    monkeypatch.setattr("graphql_authkit.keys.renewal.random", SimpleNamespace(random=lambda: 0.0))
+
+
 @pytest.fixture
 def web() -> Iterator[Web]:
     web = Web()
@@ -103,6 +110,15 @@ def remote(web: Web, **options: Any) -> RemoteJWKS:
 
 def verifier(keys: RemoteJWKS, issuer: LocalIssuer, **options: Any) -> JWTVerifier:
     return JWTVerifier(keys=keys, issuer=issuer.issuer, audience=AUDIENCE, **options)
+
+
+def settle(subject: JWTVerifier | RemoteJWKS) -> None:
+    """Wait until no fetch is under way."""
+    keys = subject if isinstance(subject, RemoteJWKS) else subject.keys
+    assert isinstance(keys, RemoteJWKS)
+    flight = keys._renewal._state.flight
+    if flight is not None:
+        flight.future.exception(5)
 
 
 # ---------------------------------------------------------------------------------------- fetching
@@ -188,7 +204,7 @@ def test_a_cancelled_waiter_does_not_cancel_the_fetch_of_the_others(web: Web, is
     assert (asyncio.run(main()), web.asked) == ("user-1", ["/jwks"])
 
 
-def test_the_set_is_fetched_again_after_its_ttl_and_a_dropped_key_no_longer_verifies(
+def test_the_set_is_fetched_again_ahead_of_its_end_and_a_dropped_key_no_longer_verifies(
     web: Web, issuer: LocalIssuer, drive: Driver
 ) -> None:
     clock = Clock(0.0)
@@ -198,9 +214,13 @@ def test_the_set_is_fetched_again_after_its_ttl_and_a_dropped_key_no_longer_veri
     issuer.rotate(key(number=2))
     issuer.retired.clear()
     publish(web, issuer)
-    clock.now = 299.9
+    clock.now = 224.9
     assert drive(subject, "verify", old).subject == "user-1"
-    clock.now = 300.0
+    settle(subject)
+    assert web.asked == ["/jwks"]
+    clock.now = 270.0
+    assert drive(subject, "verify", old).subject == "user-1"  # nobody waits: this one starts the fetch
+    settle(subject)
     assert type(drive.error(subject, "verify", old)) is UnknownKey  # though it was verified and remembered
     assert drive(subject, "verify", issuer.token()).subject == "user-1"
 
@@ -219,16 +239,37 @@ def test_a_rotated_key_is_found_even_right_after_an_ordinary_fetch(
     assert web.asked == ["/jwks"] * 2
 
 
-def test_unknown_kids_cause_one_fetch_each_cooldown(web: Web, issuer: LocalIssuer, drive: Driver) -> None:
+def test_unknown_kids_cause_a_fetch_each_cooldown_and_one_more_for_a_kid_that_comes_again(
+    web: Web, issuer: LocalIssuer, drive: Driver
+) -> None:
     clock = Clock(0.0)
-    subject = verifier(remote(web, ttl=300, cooldown=30, clock=clock), issuer)
+    subject = verifier(remote(web, ttl=3000, cooldown=30, clock=clock), issuer)
     drive(subject, "warm")
-    for now, fetches in ((0.0, 2), (29.9, 2), (30.0, 3), (59.0, 3)):
+    invented = 0
+    for now, fetches in ((0.0, 2), (29.9, 2), (30.0, 3), (59.0, 3), (60.0, 4)):
         clock.now = now
-        for number in range(5):
-            unknown = issuer.token(header={"kid": f"unknown-{number}"})
+        for _ in range(5):
+            invented += 1
+            unknown = issuer.token(header={"kid": f"unknown-{invented}"})
             assert type(drive.error(subject, "verify", unknown)) is UnknownKey
         assert (now, len(web.asked)) == (now, fetches)
+    again = issuer.token(header={"kid": "unknown-2"})
+    assert type(drive.error(subject, "verify", again)) is UnknownKey
+    assert type(drive.error(subject, "verify", again)) is UnknownKey
+    assert len(web.asked) == 5
+
+
+def test_a_flood_of_invented_kids_does_not_hide_a_new_key(web: Web, issuer: LocalIssuer, drive: Driver) -> None:
+    subject = verifier(remote(web, clock=Clock(0.0)), issuer)
+    drive(subject, "warm")
+    for number in range(1000):
+        drive.error(subject, "verify", issuer.token(header={"kid": f"invented-{number}"}))
+    issuer.rotate(key(number=2))
+    publish(web, issuer)
+    fresh = issuer.token()
+    assert type(drive.error(subject, "verify", fresh)) is UnknownKey  # as any of the thousand might be
+    assert drive(subject, "verify", fresh).subject == "user-1"
+    assert len(web.asked) == 3
 
 
 def test_a_token_without_kid_causes_no_fetch_for_unknown_keys(web: Web, issuer: LocalIssuer) -> None:
@@ -439,7 +480,11 @@ def test_a_forked_child_does_not_wait_for_its_parents_fetch(web: Web, issuer: Lo
     flight = keys.refresh()
     child = os.fork()
     if child == 0:
-        os._exit(0 if keys._state.flight is None and not keys._state.lock.locked() else 1)
+        try:
+            state = keys._renewal._state
+            os._exit(0 if state.flight is None and not state.lock.locked() else 1)
+        finally:
+            os._exit(2)  # never back into pytest
     _, status = os.waitpid(child, 0)
     gate.set()
     assert flight is not None
@@ -455,7 +500,7 @@ def test_headers_are_sent_along_and_no_cookies(web: Web, issuer: LocalIssuer) ->
     keys = remote(web, headers={"X-Api-Key": "k"}, clock=clock)
     subject = verifier(keys, issuer)
     subject.warm()
-    clock.now = 1000.0
+    clock.now = 5000.0
     subject.warm()
     assert [(f.get("x-api-key"), f.get("cookie"), f.get("accept-encoding")) for f in web.fields] == [
         ("k", None, "identity")
@@ -503,7 +548,7 @@ def test_every_fetch_is_told(web: Web, issuer: LocalIssuer) -> None:
     subject = verifier(remote(web, clock=clock, on_event=told.put), issuer)
     subject.warm()
     BAD_ANSWERS["500"](web)
-    clock.now = 1000.0
+    clock.now = 5000.0
     refused(subject.warm)
     events = [told.get(timeout=5) for _ in range(2)]  # each by a thread of its own, so in either order
     (fetched,) = (event for event in events if isinstance(event, KeysFetched))
@@ -925,7 +970,7 @@ def test_a_document_whose_jwks_uri_is_no_plain_url_is_unavailable(web: Web, jwks
 
 def test_an_issuer_behind_a_ca_of_ones_own_is_had_by_one_line(tmp_path: Any) -> None:
     trust = ssl.create_default_context()
-    keys = JWTVerifier.from_issuer("https://idp.test/", audience="a", ssl_context=trust)._keys
+    keys = JWTVerifier.from_issuer("https://idp.test/", audience="a", ssl_context=trust).keys
     assert isinstance(keys, RemoteJWKS)
     assert keys._fetch._ssl_context is trust  # type: ignore[attr-defined]
 

@@ -7,10 +7,11 @@ from concurrent.futures import Future
 from typing import Protocol, runtime_checkable
 
 from .._algorithms import VerificationKey
+from .._flow import wait
 from .._jws import Header
-from ..errors import UnknownKey
+from ..errors import AuthError, KeysUnavailable, UnknownKey
 
-__all__ = ["KeySet", "KeySource", "StaticSource"]
+__all__ = ["KeySet", "KeySource", "StaticSource", "await_keys", "find_key", "unavailable"]
 
 
 class KeySet:
@@ -114,3 +115,75 @@ class StaticSource:
     def refresh(self, unknown_kid: str | None = None) -> Future[KeySet] | None:
         """Nothing to fetch: None."""
         return None
+
+
+# ------------------------------------------------------------------------- asking a source, for callers
+
+
+def _present(source: KeySource) -> KeySet | None:
+    """What `key_set()` answers; a source may raise what it likes, to a caller it is out of reach."""
+    try:
+        return source.key_set()
+    except Exception as error:
+        raise unavailable(error) from error
+
+
+async def await_keys(source: KeySource) -> KeySet:
+    """The present keys, or those of a fetch.
+
+    Raises:
+        KeysUnavailable: They cannot be had.
+    """
+    keys = _present(source)
+    if keys is not None:
+        return keys
+    flight = _refresh(source, None)
+    if flight is None:
+        raise KeysUnavailable("the key source has no keys and fetches none")
+    return await _arrival(source, flight)
+
+
+async def find_key(
+    source: KeySource, header: Header, algorithms: frozenset[str] | None
+) -> tuple[KeySet, VerificationKey]:
+    """The key that a header means, after a fetch if need be, and the set it is of.
+
+    Raises:
+        UnknownKey: There is none.
+        KeysUnavailable: Nobody can say.
+    """
+    keys = await await_keys(source)
+    key = keys.select(header, algorithms)
+    if key is None:
+        flight = _refresh(source, header.kid)
+        if flight is not None:
+            keys = await _arrival(source, flight)
+            key = keys.select(header, algorithms)
+    if key is None:
+        raise UnknownKey(f"no key with kid {header.kid!r:.80}")
+    return keys, key
+
+
+def _refresh(source: KeySource, unknown_kid: str | None) -> Future[KeySet] | None:
+    try:
+        return source.refresh(unknown_kid)
+    except Exception as error:
+        raise unavailable(error) from error
+
+
+async def _arrival(source: KeySource, flight: Future[KeySet]) -> KeySet:
+    try:
+        return await wait(flight, source.timeout)
+    except TimeoutError:
+        raise KeysUnavailable(f"no keys within {source.timeout:g} s") from None
+    except Exception as error:  # the flight's own error object is everyone's: raise one of our own
+        raise unavailable(error) from None
+
+
+def unavailable(error: Exception) -> KeysUnavailable:
+    """What a source's failure is to a caller."""
+    if isinstance(error, KeysUnavailable):
+        return KeysUnavailable(error.detail, retry_after=error.retry_after)
+    return KeysUnavailable(
+        error.detail if isinstance(error, AuthError) else f"{type(error).__name__} in the key source"
+    )

@@ -9,29 +9,27 @@ import hashlib
 import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
 from typing import NamedTuple, TypedDict, TypeVar
 
 from typing_extensions import Unpack
 
 from .._algorithms import ALGORITHMS, Check, VerificationKey, signature_check
 from .._cache import GenerationalCache
-from .._flow import arun, run, wait
+from .._flow import arun, run
 from .._http import Fetcher
 from .._jws import Header, Segments, parse_object, read_header, split
 from ..claims import ClaimPath, ClaimsPolicy, Profile
 from ..errors import (
-    AuthError,
     BadSignature,
     ClaimRejected,
     ConfigurationError,
-    KeysUnavailable,
     MalformedToken,
     UnknownKey,
 )
 from ..events import Listener, log_danger, log_event
 from ..keys import KeySet, KeySource, RemoteJWKS
 from ..keys.discovery import tenant_issuers
+from ..keys.source import await_keys, find_key, unavailable
 from ..model import VerifiedToken
 
 __all__ = ["JWTVerifier", "VerifierOptions"]
@@ -106,6 +104,9 @@ class JWTVerifier:
             are checked again on every hit; a new key set empties it.
         clock: Seconds since the epoch.
 
+    Attributes:
+        keys: The key source; a RemoteJWKS has `health()` and `close()`.
+
     Raises:
         ConfigurationError: A rule is missing, contradicts another, or no key could ever satisfy it.
     """
@@ -157,7 +158,7 @@ class JWTVerifier:
             session_claim=session_claim,
             token_id_claim=token_id_claim,
         )
-        self._keys = keys
+        self.keys = keys
         self._algorithms = _check_algorithms(algorithms, keys)
         self._max_token_bytes = max_token_bytes
         self._clock = clock
@@ -174,8 +175,10 @@ class JWTVerifier:
         timeout: float = 5.0,
         ttl: float = 300.0,
         cooldown: float = 30.0,
+        stale_if_error: float = 3600.0,
         headers: Mapping[str, str] | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        trust_env: bool = False,
         fetcher: Fetcher | None = None,
         insecure_allow_http: bool = False,
         on_event: Listener = log_event,
@@ -200,8 +203,10 @@ class JWTVerifier:
             timeout=timeout,
             ttl=ttl,
             cooldown=cooldown,
+            stale_if_error=stale_if_error,
             headers=headers,
             ssl_context=ssl_context,
+            trust_env=trust_env,
             fetcher=fetcher,
             insecure_allow_http=insecure_allow_http,
             on_event=on_event,
@@ -229,11 +234,11 @@ class JWTVerifier:
         Raises:
             KeysUnavailable: They cannot be had.
         """
-        run(self._key_set(), "warm")
+        run(await_keys(self.keys), "warm")
 
     async def awarm(self) -> None:
         """Fetch the keys now, on asyncio; raises as `warm`."""
-        await arun(self._key_set())
+        await arun(await_keys(self.keys))
 
     async def _verify(self, token: str) -> VerifiedToken:
         known = self._verify_now(token)
@@ -248,9 +253,9 @@ class JWTVerifier:
         if not isinstance(token, str) or len(token) > self._max_token_bytes:
             raise MalformedToken(f"not a str, or longer than max_token_bytes={self._max_token_bytes}")
         try:
-            keys = self._keys.key_set()
+            keys = self.keys.key_set()
         except Exception as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
         if keys is None:
             return None
         if self._cache is not None:
@@ -267,7 +272,9 @@ class JWTVerifier:
     async def _verify_anew(self, token: str) -> VerifiedToken:
         segments = split(token, self._max_token_bytes)
         header = read_header(segments[0])
-        keys, key = await self._find_key(header)
+        if self._algorithms is not None and header.algorithm.name not in self._algorithms:
+            raise UnknownKey(f"alg {header.algorithm.name} is not in algorithms=")
+        keys, key = await find_key(self.keys, header, self._algorithms)
         return self._accept(token, segments, _Known(header, keys, key, signature_check(header.algorithm, key)))
 
     def _accept(self, token: str, segments: Segments, known: _Known) -> VerifiedToken:
@@ -289,56 +296,6 @@ class JWTVerifier:
         if self._cache is not None:
             self._cache.put(_digest(token), _Cached(verified, keys))
         return verified
-
-    async def _find_key(self, header: Header) -> tuple[KeySet, VerificationKey]:
-        if self._algorithms is not None and header.algorithm.name not in self._algorithms:
-            raise UnknownKey(f"alg {header.algorithm.name} is not in algorithms=")
-        keys = await self._key_set()
-        key = keys.select(header, self._algorithms)
-        if key is None:
-            flight = self._start_refresh(header.kid)
-            if flight is not None:
-                keys = await self._arrival(flight)
-                key = keys.select(header, self._algorithms)
-        if key is None:
-            raise UnknownKey(f"no key with kid {header.kid!r:.80}")
-        return keys, key
-
-    async def _key_set(self) -> KeySet:
-        keys = self._present_keys()
-        if keys is not None:
-            return keys
-        flight = self._start_refresh(None)
-        if flight is None:
-            raise KeysUnavailable("the key source has no keys and fetches none")
-        return await self._arrival(flight)
-
-    def _present_keys(self) -> KeySet | None:
-        try:
-            return self._keys.key_set()
-        except Exception as error:
-            raise _unavailable(error) from error
-
-    def _start_refresh(self, unknown_kid: str | None) -> Future[KeySet] | None:
-        try:
-            return self._keys.refresh(unknown_kid)
-        except Exception as error:
-            raise _unavailable(error) from error
-
-    async def _arrival(self, flight: Future[KeySet]) -> KeySet:
-        try:
-            return await wait(flight, self._keys.timeout)
-        except TimeoutError:
-            raise KeysUnavailable(f"no keys within {self._keys.timeout:g} s") from None
-        except Exception as error:  # the flight's own error object is everyone's: raise one of our own
-            raise _unavailable(error) from None
-
-
-def _unavailable(error: Exception) -> KeysUnavailable:
-    """A key source may raise what it likes; to a caller it is out of reach."""
-    return KeysUnavailable(
-        error.detail if isinstance(error, AuthError) else f"{type(error).__name__} in the key source"
-    )
 
 
 def _digest(token: str) -> bytes:
