@@ -20,33 +20,38 @@ class GenerationalCache(Generic[K, V]):
 
     Args:
         size: The most entries it holds; at least 2.
+        weight: The most that all of them weigh together, as `put` is told.
     """
 
-    __slots__ = ("_half", "_old", "_young")
+    __slots__ = ("_half", "_half_weight", "_old", "_weight", "_young")
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, weight: int = 0) -> None:
         if isinstance(size, bool) or not isinstance(size, int) or size < 2:
             raise ConfigurationError("a cache holds at least 2 entries")
         self._half = size // 2
+        self._half_weight = weight // 2
+        self._weight = 0
         self._young: dict[K, V] = {}
         self._old: dict[K, V] = {}
 
-    def get(self, key: K) -> V | None:
-        """The entry, or None."""
+    def get(self, key: K, weight: int = 0) -> V | None:
+        """The entry, or None. `weight` is that of `put`."""
         value = self._young.get(key)
         if value is None:
             value = self._old.get(key)
             if value is not None:
-                self.put(key, value)
+                self.put(key, value, weight)
         return value
 
-    def put(self, key: K, value: V) -> None:
-        """Keep an entry, forgetting the older half when the young one is full."""
+    def put(self, key: K, value: V, weight: int = 0) -> None:
+        """Keep an entry, forgetting the older half when the young one is full or too heavy."""
         young = self._young
         young[key] = value
-        if len(young) >= self._half:
+        self._weight += weight
+        if len(young) >= self._half or self._weight > self._half_weight:
             self._old = young
             self._young = {}
+            self._weight = 0
 
     def __len__(self) -> int:
         return len(self._young.keys() | self._old.keys())

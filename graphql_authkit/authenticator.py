@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
+from ._cache import GenerationalCache
 from ._flow import AsyncPortError, Port, arun, call, run
 from .credentials import extract
 from .errors import (
@@ -31,6 +32,8 @@ __all__ = ["Authenticator", "current_auth", "serving"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+CONTEXTS_REMEMBERED = 4096
 
 _log = logging.getLogger("graphql_authkit")
 _current: ContextVar[serving | None] = ContextVar("graphql_authkit.auth", default=None)
@@ -122,7 +125,12 @@ class Authenticator:
         scopes = () if isinstance(required_scopes, str) else tuple(required_scopes)
         if isinstance(required_scopes, str) or not all(isinstance(s, str) and s and " " not in s for s in scopes):
             raise ConfigurationError("required_scopes is a list of scopes, each one word")
-        self._verifier = verifier
+        # Exactly ours: a subclass may ask for more in its `verify`, which these go past.
+        self._ours = verifier if isinstance(verifier, JWTVerifier | ByIssuer) and _is_plain(verifier) else None
+        self._verify_now = None if self._ours is None or load_user is not None else self._ours._verify_now
+        self._remembers = self._ours is not None and self._ours._remembers
+        self._contexts: GenerationalCache[VerifiedToken, tuple[AuthenticatedContext, RequestAdmitted]]
+        self._contexts = GenerationalCache(CONTEXTS_REMEMBERED)
         self._verify: Port[..., VerifiedToken] = Port(verifier.verify, twin=verifier.averify, blocking=False)
         self._revocations = revocations
         self._load_user = None if load_user is None else Port(load_user)
@@ -149,21 +157,25 @@ class Authenticator:
             AuthError: It is refused, or nobody can say now.
             ConfigurationError: The user loader or the store is asynchronous.
         """
-        return run(self._by_request(request, optional), "authenticate")
+        token = self._token_of(request, optional)
+        return ANONYMOUS if token is None else self.authenticate_token(token)
 
     async def aauthenticate(self, request: Request, *, optional: bool = False) -> AuthContext:
         """`authenticate` on asyncio."""
-        return await arun(self._by_request(request, optional))
+        token = self._token_of(request, optional)
+        return ANONYMOUS if token is None else await self.aauthenticate_token(token)
 
     def authenticate_token(self, token: str) -> AuthenticatedContext:
         """Authenticate by a token that a server of your own received; raises as `authenticate`."""
-        return run(self._by_token(token), "authenticate_token")
+        known = self._admit_now(token)
+        return run(self._admit(token), "authenticate_token") if known is None else known
 
     async def aauthenticate_token(self, token: str) -> AuthenticatedContext:
         """`authenticate_token` on asyncio."""
-        return await arun(self._by_token(token))
+        known = self._admit_now(token)
+        return await arun(self._admit(token)) if known is None else known
 
-    async def _by_request(self, request: Request, optional: bool) -> AuthContext:
+    def _token_of(self, request: Request, optional: bool) -> str | None:
         try:
             credential = extract(request)
             if credential is None and not optional:
@@ -171,39 +183,76 @@ class Authenticator:
         except AuthError as error:
             emit(self._on_event, RequestRefused(error))
             raise
-        return ANONYMOUS if credential is None else await self._by_token(credential.token)
+        return None if credential is None else credential.token
 
-    async def _by_token(self, token: str) -> AuthenticatedContext:
+    def _admit_now(self, token: str) -> AuthenticatedContext | None:
+        """The warm path, a plain function: no lock, no task, no thread. None where something must be waited for.
+
+        The context of a token that the verifier remembers is made once, with the event that tells of it.
+        """
+        if self._verify_now is None:
+            return None
         try:
-            auth = await self._pipeline(token)
+            verified = self._verify_now(token)
+            if verified is None:
+                return None
+            active = ActiveToken(verified) if self._revocations is None else self._revocations._active_now(verified)
+            if active is None:
+                return None
+            known = self._contexts.get(verified)
+            if known is None:
+                self._check_scopes(verified)
+                auth = AuthenticatedContext(active)
+                known = auth, _admission(auth)
+                if self._remembers:
+                    self._contexts.put(verified, known)
         except AuthError as error:
             emit(self._on_event, RequestRefused(error))
             raise
-        emit(self._on_event, RequestAdmitted(auth.subject, auth.issuer, auth.client_id, auth.token_key))
+        except Exception as error:
+            failure = self._verifier_failed(error)
+            emit(self._on_event, RequestRefused(failure))
+            raise failure from error
+        emit(self._on_event, known[1])
+        return known[0]
+
+    async def _admit(self, token: str) -> AuthenticatedContext:
+        try:
+            verified = await self._verified(token)
+            active = ActiveToken(verified) if self._revocations is None else await self._revocations._active(verified)
+            self._check_scopes(verified)
+            auth = AuthenticatedContext(active, await self._user(active))
+        except AuthError as error:
+            emit(self._on_event, RequestRefused(error))
+            raise
+        emit(self._on_event, _admission(auth))
         return auth
 
-    async def _pipeline(self, token: str) -> AuthenticatedContext:
-        verified = await self._verified(token)
-        active = ActiveToken(verified) if self._revocations is None else await self._revocations._active(verified)
+    def _check_scopes(self, verified: VerifiedToken) -> None:
         missing = self._required_scopes - verified.scopes
         if missing:
             raise InsufficientScope(sorted(self._required_scopes), f"{verified!r} lacks {sorted(missing)}")
-        return AuthenticatedContext(active, await self._user(active))
 
     async def _verified(self, token: str) -> VerifiedToken:
         try:
-            if isinstance(self._verifier, JWTVerifier | ByIssuer):
-                verified = await self._verifier._verify(token)
+            verified: VerifiedToken | None
+            if self._ours is not None:
+                verified = self._ours._verify_now(token)
+                if verified is None:
+                    verified = await self._ours._verify_anew(token)
             else:
                 verified = await call(self._verify, token)
         except (AuthError, AsyncPortError):
             raise
         except Exception as error:
-            _log.exception("the verifier failed")
-            raise Unavailable(f"the verifier raised {type(error).__name__}") from error
+            raise self._verifier_failed(error) from error
         if not isinstance(verified, VerifiedToken):
             raise Unavailable(f"the verifier answered a {type(verified).__name__}")
         return verified
+
+    def _verifier_failed(self, error: Exception) -> Unavailable:
+        _log.error("the verifier failed", exc_info=error)
+        return Unavailable(f"the verifier raised {type(error).__name__}")
 
     async def _user(self, active: ActiveToken) -> Any:
         if self._load_user is None:
@@ -218,3 +267,11 @@ class Authenticator:
         if user is None:
             raise InvalidToken(f"load_user knows no user for subject {active.token.subject!r:.200}")
         return user
+
+
+def _admission(auth: AuthenticatedContext) -> RequestAdmitted:
+    return RequestAdmitted(auth.subject, auth.issuer, auth.client_id, auth.token_key)
+
+
+def _is_plain(verifier: JWTVerifier | ByIssuer) -> bool:
+    return type(verifier) in (JWTVerifier, ByIssuer)

@@ -24,6 +24,7 @@ __all__ = [
     "Response",
     "VerifiedToken",
     "digest_key",
+    "set_marks",
     "token_key",
     "verified_token",
 ]
@@ -110,9 +111,10 @@ class VerifiedToken:
         claims: All claims, deeply immutable.
     """
 
-    __slots__ = ("_claims", "_members")
+    __slots__ = ("_claims", "_marks", "_members")
     _members: _TokenMembers
     _claims: dict[str, Any]
+    _marks: tuple[int, ...] | None  # `revocation.marks_of`, once they were asked for
 
     def __new__(
         cls,
@@ -199,6 +201,7 @@ class VerifiedToken:
 # The slots' own setters: they go past `__setattr__`, and are quicker than `object.__setattr__`.
 _set_members = VerifiedToken.__dict__["_members"].__set__
 _set_claims = VerifiedToken.__dict__["_claims"].__set__
+set_marks = VerifiedToken.__dict__["_marks"].__set__
 _new = object.__new__
 
 
@@ -207,6 +210,7 @@ def verified_token(members: _TokenMembers, claims: dict[str, Any]) -> VerifiedTo
     self = _new(VerifiedToken)
     _set_members(self, members)
     _set_claims(self, claims)
+    set_marks(self, None)
     return self
 
 

@@ -57,7 +57,7 @@ def test_a_token_without_issuer_is_refused_and_the_log_names_the_option() -> Non
 def test_any_issuer_passes_only_where_danger_is_named() -> None:
     token = local_issuer().token(claims={"iss": "https://elsewhere/"})
     subject = JWTVerifier(
-        keys=local_issuer().verifier()._keys, insecure_any_issuer=True, audience=AUDIENCE, clock=Clock()
+        keys=local_issuer().verifier().keys, insecure_any_issuer=True, audience=AUDIENCE, clock=Clock()
     )
     assert subject.verify(token).issuer == "https://elsewhere/"
     assert subject.verify(local_issuer().token(without=["iss"])).issuer == ""
@@ -431,4 +431,4 @@ def test_a_policy_that_accepts_too_much_or_nothing_is_refused_while_building(opt
 )
 def test_issuer_and_audience_rules_are_required_and_never_contradicted(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
-        JWTVerifier(keys=local_issuer().verifier()._keys, **options)
+        JWTVerifier(keys=local_issuer().verifier().keys, **options)

@@ -67,8 +67,9 @@ def no_chance(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("graphql_authkit.keys.renewal.random", SimpleNamespace(random=lambda: 0.0))
 
 
-@pytest.fixture
-def web() -> Iterator[Web]:
+@contextmanager
+def serving() -> Iterator[Web]:
+    """A Web that listens, until closed."""
     web = Web()
 
     class Handler(BaseHTTPRequestHandler):
@@ -87,10 +88,18 @@ def web() -> Iterator[Web]:
     web.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
-    yield web
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield web
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    with serving() as web:
+        yield web
 
 
 @pytest.fixture

@@ -264,12 +264,12 @@ def test_judging_takes_the_maximum_over_all_rules(rules: list[tuple[Any, int]], 
 
 
 def test_the_keys_of_a_token_are_those_it_has() -> None:
-    assert keys_of(like(session_id=None, client_id=None)) == [
-        ("token", ISSUER, "jti:t-1"),
-        ("subject", ISSUER, "alice"),
-        ("issuer", ISSUER, ""),
-        ("all", "", ""),
-    ]
+    assert keys_of(like(session_id=None, client_id=None)) == (
+        RevocationKey("token", ISSUER, "jti:t-1"),
+        RevocationKey("subject", ISSUER, "alice"),
+        RevocationKey("issuer", ISSUER),
+        RevocationKey("all"),
+    )
 
 
 @pytest.mark.parametrize("token", ["a.b.c", None, {"jti": "x"}])

@@ -57,7 +57,7 @@ class CountingKeys:
 def counting(**options: Any) -> tuple[JWTVerifier, CountingKeys, Clock]:
     clock = Clock()
     issuer = local_issuer(clock=clock)
-    keys = CountingKeys(issuer.verifier()._keys.key_set())
+    keys = CountingKeys(issuer.verifier().keys.key_set())
     return JWTVerifier(keys=keys, issuer=ISSUER, audience=AUDIENCE, clock=clock, **options), keys, clock
 
 

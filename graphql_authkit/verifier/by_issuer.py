@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .._cache import GenerationalCache
 from .._flow import arun, run
 from .._jws import parse, parse_object
-from ..errors import ConfigurationError, UnknownKey
+from ..errors import ConfigurationError, KeysUnavailable, MalformedToken, UnknownKey
+from ..keys.source import await_keys
 from ..model import VerifiedToken
-from .jwt import JWTVerifier
+from .jwt import DEFAULT_CACHE_SIZE, JWTVerifier, token_digest
 
 __all__ = ["ByIssuer"]
 
@@ -26,7 +28,7 @@ class ByIssuer:
     def __init__(self, verifiers: Iterable[JWTVerifier]) -> None:
         self._by_issuer: dict[str, JWTVerifier] = {}
         for verifier in verifiers:
-            if not isinstance(verifier, JWTVerifier) or verifier.policy.issuers is None:
+            if type(verifier) is not JWTVerifier or verifier.policy.issuers is None:
                 raise ConfigurationError("ByIssuer takes JWTVerifiers that have an issuer")
             for issuer in verifier.policy.issuers:
                 if issuer in self._by_issuer:
@@ -35,17 +37,60 @@ class ByIssuer:
         if not self._by_issuer:
             raise ConfigurationError("ByIssuer needs at least one verifier")
         self._max_token_bytes = max(v._max_token_bytes for v in self._by_issuer.values())
+        self._chosen: GenerationalCache[bytes, JWTVerifier] = GenerationalCache(DEFAULT_CACHE_SIZE)
 
     def verify(self, token: str) -> VerifiedToken:
         """Verify with the issuer's own verifier; raises as JWTVerifier.verify, UnknownKey for no such issuer."""
-        return run(self._verify(token), "verify")
+        known = self._verify_now(token)
+        return run(self._verify_anew(token), "verify") if known is None else known
 
     async def averify(self, token: str) -> VerifiedToken:
         """Verify on asyncio; raises as `verify`."""
-        return await arun(self._verify(token))
+        known = self._verify_now(token)
+        return await arun(self._verify_anew(token)) if known is None else known
 
-    async def _verify(self, token: str) -> VerifiedToken:
-        return await self._choose(token)._verify(token)
+    def warm(self) -> None:
+        """Fetch every issuer's keys now, one after the other.
+
+        Raises:
+            KeysUnavailable: Some cannot be had; the others have been fetched all the same.
+        """
+        run(self._warm(), "warm")
+
+    async def awarm(self) -> None:
+        """`warm` on asyncio."""
+        await arun(self._warm())
+
+    async def _warm(self) -> None:
+        failure: KeysUnavailable | None = None
+        for verifier in dict.fromkeys(self._by_issuer.values()):
+            try:
+                await await_keys(verifier.keys)
+            except KeysUnavailable as error:
+                failure = error
+        if failure is not None:
+            raise failure
+
+    @property
+    def _remembers(self) -> bool:
+        return all(verifier._remembers for verifier in self._by_issuer.values())
+
+    def _verify_now(self, token: str) -> VerifiedToken | None:
+        """The warm path, a plain function; see JWTVerifier."""
+        if not isinstance(token, str) or len(token) > self._max_token_bytes:
+            raise MalformedToken(f"not a str, or longer than max_token_bytes={self._max_token_bytes}")
+        digest = token_digest(token)
+        verifier = self._chosen.get(digest)
+        if verifier is not None:
+            return verifier._verify_now(token)
+        verifier = self._choose(token)
+        verified = verifier._verify_now(token)
+        if verified is not None:
+            self._chosen.put(digest, verifier)  # only now: nobody fills it who cannot sign
+        return verified
+
+    async def _verify_anew(self, token: str) -> VerifiedToken:
+        return await self._choose(token)._verify_anew(token)
 
     def _choose(self, token: str) -> JWTVerifier:
         parsed = parse(token, max_bytes=self._max_token_bytes)

@@ -32,13 +32,15 @@ from ..keys.discovery import tenant_issuers
 from ..keys.source import await_keys, find_key, unavailable
 from ..model import VerifiedToken
 
-__all__ = ["JWTVerifier", "VerifierOptions"]
+__all__ = ["JWTVerifier", "VerifierOptions", "token_digest"]
 
 T = TypeVar("T")
 
 DEFAULT_CACHE_SIZE = 4096
+CACHE_CHARACTERS = 16 * 1024 * 1024  # of all remembered tokens together; each takes about three bytes for one
 MINIMUM_TOKEN_BYTES = 64
 HEADERS_REMEMBERED = 256
+_sha256 = hashlib.sha256
 
 
 class VerifierOptions(TypedDict, total=False):
@@ -59,11 +61,6 @@ class VerifierOptions(TypedDict, total=False):
     max_token_bytes: int
     cache: bool | int | None
     clock: Callable[[], float]
-
-
-class _Cached(NamedTuple):
-    token: VerifiedToken
-    keys: KeySet
 
 
 class _Known(NamedTuple):
@@ -101,7 +98,8 @@ class JWTVerifier:
         token_id_claim: The claim that names the token.
         max_token_bytes: The longest token that is looked at.
         cache: How many verified tokens to remember, True for 4096, None or False for none. Time claims
-            are checked again on every hit; a new key set empties it.
+            are checked again on every hit; a new key set empties it. Only what was verified gets in, and
+            what is read while half as many others come in stays: a flood of tokens cannot push it out.
         clock: Seconds since the epoch.
 
     Attributes:
@@ -164,7 +162,9 @@ class JWTVerifier:
         self._clock = clock
         self._headers: GenerationalCache[bytes, _Known] = GenerationalCache(HEADERS_REMEMBERED)
         size = DEFAULT_CACHE_SIZE if cache is True else (cache or 0)
-        self._cache: GenerationalCache[bytes, _Cached] | None = GenerationalCache(size) if size else None
+        self._cache: GenerationalCache[bytes, tuple[VerifiedToken, KeySet]] | None = None
+        if size:
+            self._cache = GenerationalCache(size, weight=CACHE_CHARACTERS)
 
     @classmethod
     def from_issuer(
@@ -240,9 +240,9 @@ class JWTVerifier:
         """Fetch the keys now, on asyncio; raises as `warm`."""
         await arun(await_keys(self.keys))
 
-    async def _verify(self, token: str) -> VerifiedToken:
-        known = self._verify_now(token)
-        return await self._verify_anew(token) if known is None else known
+    @property
+    def _remembers(self) -> bool:
+        return self._cache is not None
 
     def _verify_now(self, token: str) -> VerifiedToken | None:
         """The warm path, a plain function: a token seen before, or with a header seen before; else None.
@@ -259,10 +259,10 @@ class JWTVerifier:
         if keys is None:
             return None
         if self._cache is not None:
-            entry = self._cache.get(_digest(token))
-            if entry is not None and entry.keys is keys:
-                self.policy.check_time(entry.token, self._clock())
-                return entry.token
+            entry = self._cache.get(token_digest(token), len(token))
+            if entry is not None and entry[1] is keys:
+                self.policy.check_time(entry[0], self._clock())
+                return entry[0]
         segments = split(token, self._max_token_bytes)
         known = self._headers.get(segments[0])
         if known is None or known.keys is not keys:
@@ -270,6 +270,7 @@ class JWTVerifier:
         return self._accept(token, segments, known)
 
     async def _verify_anew(self, token: str) -> VerifiedToken:
+        """The rest, where `_verify_now` does not know; it may wait for keys."""
         segments = split(token, self._max_token_bytes)
         header = read_header(segments[0])
         if self._algorithms is not None and header.algorithm.name not in self._algorithms:
@@ -294,13 +295,13 @@ class JWTVerifier:
         if key.issuer is not None and not key.speaks_for(verified.issuer):
             raise ClaimRejected("iss", f"the key signs for {key.issuer!r:.200} only")
         if self._cache is not None:
-            self._cache.put(_digest(token), _Cached(verified, keys))
+            self._cache.put(token_digest(token), (verified, keys), len(token))
         return verified
 
 
-def _digest(token: str) -> bytes:
-    """The cache keeps no token. Two spellings cannot meet: the parser accepts one of each token."""
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+def token_digest(token: str) -> bytes:
+    """What caches know a token by: they keep none. Two spellings cannot meet, since the parser accepts one."""
+    return _sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
 def _one_or_more(value: str | Iterable[str]) -> frozenset[str]:

@@ -9,7 +9,6 @@ import pytest
 
 from graphql_authkit import Revocations, VerifiedToken
 from graphql_authkit.errors import TokenRevoked
-from graphql_authkit.revocation import Rule
 from tests.support import AUDIENCE, ISSUER, NOW, Clock, Driver, local_issuer, verifier
 
 TOKEN = verifier().verify(
@@ -166,13 +165,6 @@ class StoreContract:
         drive(revocations, "revoke_subject", "a", "b:c")
         assert self.is_revoked(drive, revocations, like(issuer="a:b", subject="c")) is False
         assert self.is_revoked(drive, revocations, like(issuer="a", subject="b:c")) is True
-
-
-def rule_of(store: Any) -> Rule:
-    """The only rule in a memory store."""
-    (rule,) = store._rules.values()
-    assert isinstance(rule, Rule)
-    return rule
 
 
 assert TOKEN.claims["aud"] == AUDIENCE

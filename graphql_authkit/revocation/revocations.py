@@ -1,164 +1,22 @@
-"""Taking tokens back: the store protocol, the one rule that decides, and Revocations. Stores live above.
-
-A store is dumb: it keeps rules by key and answers which hold. Whether they concern a token is decided
-here, in `judge`, once for every store.
-
-- A token's own rule is final. It is known by (issuer, jti), or by the digest of its signing input;
-  never by its text or its signature, which can be rewritten.
-- A not-before rule covers a session, subject, client, issuer or everything, and refuses what was issued
-  at or before it. The strictest wins. `iat` has a grain of one second, and so has the rule: what was
-  issued within the second of the rule is refused, for it may have been before.
-- A token without `iat` is refused by any rule that covers it: it may be as old as you like.
-- A rule lives until the last token that it concerns has expired, the largest leeway included. Of a token
-  without `iat` nobody knows when it was issued: it is taken for new whenever it is checked.
-"""
+"""Revocations: the verbs that take tokens back, and the check of each token. What a rule means is `rules`'."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from collections.abc import Callable
 
-from ._flow import AsyncPortError, Port, arun, call, run
-from .claims import MAX_LEEWAY
-from .errors import AuthError, ClaimRejected, ConfigurationError, StoreUnavailable, TokenRevoked
-from .events import Listener, RevocationRecorded, check_listener, emit, log_event
-from .model import ActiveToken, AuthContext, VerifiedToken, token_key
+from .._flow import AsyncPortError, Port, arun, call, run
+from ..claims import MAX_LEEWAY
+from ..errors import AuthError, ClaimRejected, ConfigurationError, StoreUnavailable, TokenRevoked
+from ..events import Listener, RevocationRecorded, check_listener, emit, log_event
+from ..model import ActiveToken, AuthContext, VerifiedToken, token_key
+from .rules import Revocable, RevocationKey, RevocationStore, Rule, Scope, Verdict
 
-__all__ = [
-    "ACTIVE",
-    "Revocable",
-    "RevocationKey",
-    "RevocationStore",
-    "Revocations",
-    "Rule",
-    "Scope",
-    "Verdict",
-    "judge",
-    "keys_of",
-]
+__all__ = ["Revocations"]
 
 CLOCK_TOLERANCE = 5.0
 """Seconds that a `before` may lie ahead, since clocks differ."""
-
-Scope: TypeAlias = Literal["token", "session", "subject", "client", "issuer", "all"]
-
-
-class RevocationKey(NamedTuple):
-    """What a rule is about: `value` is a token key, a session id, a subject or a client id."""
-
-    scope: Scope
-    issuer: str = ""
-    value: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One revocation, as a store keeps it.
-
-    Args:
-        key: What it is about. A store keeps one rule for each key: the later `not_before`, the later
-            `expires_at`.
-        not_before: Tokens issued at or before this whole second are refused; None refuses the token
-            itself, whenever it was issued.
-        expires_at: Seconds since the epoch; from then on a store may forget it.
-    """
-
-    key: RevocationKey
-    not_before: float | None
-    expires_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """A store's answer: which rule refuses the token, if any.
-
-    Args:
-        revoked_by: The strictest rule that refuses it, or None.
-        not_before: The latest not-before that covers it, where no rule of its own refuses it.
-    """
-
-    revoked_by: Rule | None = None
-    not_before: float | None = None
-
-
-ACTIVE = Verdict()
-
-
-class Revocable(Protocol):
-    """What of a token decides whether a rule covers it. A VerifiedToken has it all."""
-
-    @property
-    def issuer(self) -> str: ...
-    @property
-    def token_key(self) -> str: ...
-    @property
-    def session_id(self) -> str | None: ...
-    @property
-    def subject(self) -> str: ...
-    @property
-    def client_id(self) -> str | None: ...
-    @property
-    def issued_at(self) -> float | None: ...
-
-
-def keys_of(token: Revocable) -> list[RevocationKey]:
-    """Every key whose rule would cover the token, the most particular first."""
-    issuer = token.issuer
-    keys = [RevocationKey("token", issuer, token.token_key)]
-    if token.session_id is not None:
-        keys.append(RevocationKey("session", issuer, token.session_id))
-    keys.append(RevocationKey("subject", issuer, token.subject))
-    if token.client_id is not None:
-        keys.append(RevocationKey("client", issuer, token.client_id))
-    keys.append(RevocationKey("issuer", issuer))
-    keys.append(RevocationKey("all"))
-    return keys
-
-
-def judge(token: Revocable, rules: Iterable[Rule]) -> Verdict:
-    """Decide by the rules that a store found under `keys_of(token)`.
-
-    Returns:
-        The verdict; the maximum over all not-before rules counts, never the first one found.
-    """
-    strictest: Rule | None = None
-    for rule in rules:
-        if rule.not_before is None:
-            return Verdict(revoked_by=rule)
-        if strictest is None or rule.not_before > (strictest.not_before or 0.0):
-            strictest = rule
-    if strictest is None or strictest.not_before is None:
-        return ACTIVE
-    issued_at = token.issued_at
-    refused = issued_at is None or math.floor(issued_at) <= strictest.not_before
-    return Verdict(revoked_by=strictest if refused else None, not_before=strictest.not_before)
-
-
-class RevocationStore(Protocol):
-    """Where rules are kept. `record` and `check` may be sync or async; each store is one or the other.
-
-    A store that fails raises: whatever it raises becomes StoreUnavailable, never "not revoked".
-    """
-
-    def record(self, rule: Rule, now: float) -> Awaitable[None] | None:
-        """Keep a rule; return once it is as durable as the store makes things.
-
-        Args:
-            rule: Merged with an older one of its key: the stricter `not_before`, the later `expires_at`.
-            now: Seconds since the epoch; rules that expired by then may go.
-        """
-        ...  # pragma: no cover
-
-    def check(self, token: Revocable, now: float) -> Verdict | Awaitable[Verdict]:
-        """`judge` the token by the rules kept that have not expired. It may wait."""
-        ...  # pragma: no cover
-
-    def local_check(self, token: Revocable, now: float) -> Verdict | None:
-        """The same at once, without any waiting; None where only `check` can say."""
-        ...  # pragma: no cover
 
 
 class Revocations:
@@ -302,27 +160,47 @@ class Revocations:
 
     async def _active(self, token: VerifiedToken) -> ActiveToken:
         now = self._clock()
-        born = now if token.issued_at is None else token.issued_at
-        if token.expires_at - born > self.max_token_lifetime + MAX_LEEWAY:
+        self._check_lifetime(token, now)
+        return _unless_revoked(token, await self._verdict(token, now))
+
+    def _active_now(self, token: VerifiedToken) -> ActiveToken | None:
+        """`_active` as a plain function; None where the store must be waited for."""
+        now = self._clock()
+        self._check_lifetime(token, now)
+        verdict = self._local_verdict(token, now)
+        return None if verdict is None else _unless_revoked(token, verdict)
+
+    def _check_lifetime(self, token: VerifiedToken, now: float) -> None:
+        born = token.issued_at
+        if token.expires_at - (now if born is None else born) > self.max_token_lifetime + MAX_LEEWAY:
             raise ClaimRejected("exp", "the token lives longer than max_token_lifetime=, which revocations outlive")
-        rule = (await self._verdict(token, now)).revoked_by
-        if rule is not None:
-            raise TokenRevoked(f"by {rule.key.scope}, issued at {token.issued_at}, not before {rule.not_before}")
-        return ActiveToken(token)
 
     async def _not_before(self, token: Revocable, now: float) -> float | None:
         """The latest not-before that covers a token about to be issued."""
         return (await self._verdict(token, now)).not_before
 
     async def _verdict(self, token: Revocable, now: float) -> Verdict:
+        verdict = self._local_verdict(token, now)
+        if verdict is not None:
+            return verdict
         try:
-            verdict = self._store.local_check(token, now)
-            if verdict is None:
-                verdict = await call(self._check_port, token, now)
+            verdict = await call(self._check_port, token, now)
         except (AuthError, AsyncPortError):
             raise
         except Exception as error:
             raise StoreUnavailable(f"{type(self._store).__name__}: {type(error).__name__}") from error
+        return self._checked(verdict)
+
+    def _local_verdict(self, token: Revocable, now: float) -> Verdict | None:
+        try:
+            verdict = self._store.local_check(token, now)
+        except AuthError:
+            raise
+        except Exception as error:
+            raise StoreUnavailable(f"{type(self._store).__name__}: {type(error).__name__}") from error
+        return None if verdict is None else self._checked(verdict)
+
+    def _checked(self, verdict: object) -> Verdict:
         if not isinstance(verdict, Verdict):
             raise StoreUnavailable(f"{type(self._store).__name__} answered a {type(verdict).__name__}")
         return verdict
@@ -357,6 +235,13 @@ class Revocations:
             "" if scope in ("all", "issuer") else _identifier(scope, value),
         )
         return Rule(key, math.floor(before), max(before, now) + self.max_token_lifetime + 2 * MAX_LEEWAY)
+
+
+def _unless_revoked(token: VerifiedToken, verdict: Verdict) -> ActiveToken:
+    rule = verdict.revoked_by
+    if rule is not None:
+        raise TokenRevoked(f"by {rule.key.scope}, issued at {token.issued_at}, not before {rule.not_before}")
+    return ActiveToken(token)
 
 
 def _jti_rule(issuer: str, token_id: str, expires_at: float) -> Rule:
