@@ -15,21 +15,21 @@ V = TypeVar("V")
 class GenerationalCache(Generic[K, V]):
     """Two generations: what is read in the old one moves to the young one, and the old one is dropped whole.
 
-    An entry that is read at least once while `size / 2` others come in is never forgotten. Threads may
-    race; under the GIL the worst outcome is an entry forgotten early.
+    An entry that is read at least once while `size` others come in is never forgotten, and at most twice as
+    many are held. Threads may race; under the GIL the worst outcome is an entry forgotten early.
 
     Args:
-        size: The most entries it holds; at least 2.
-        weight: The most that all of them weigh together, as `put` is told.
+        size: The entries of one generation.
+        weight: The most that one generation weighs, as `put` is told.
     """
 
-    __slots__ = ("_half", "_half_weight", "_old", "_weight", "_young")
+    __slots__ = ("_heaviest", "_largest", "_old", "_weight", "_young")
 
     def __init__(self, size: int, *, weight: int = 0) -> None:
-        if isinstance(size, bool) or not isinstance(size, int) or size < 2:
-            raise ConfigurationError("a cache holds at least 2 entries")
-        self._half = size // 2
-        self._half_weight = weight // 2
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ConfigurationError("a cache holds at least one entry")
+        self._largest = size
+        self._heaviest = weight
         self._weight = 0
         self._young: dict[K, V] = {}
         self._old: dict[K, V] = {}
@@ -48,7 +48,7 @@ class GenerationalCache(Generic[K, V]):
         young = self._young
         young[key] = value
         self._weight += weight
-        if len(young) >= self._half or self._weight > self._half_weight:
+        if len(young) >= self._largest or self._weight > self._heaviest:
             self._old = young
             self._young = {}
             self._weight = 0

@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Iterable
 
 from . import credentials
+from ._cache import GenerationalCache
 from .authenticator import Authenticator
 from .errors import AuthError, ConfigurationError, Forbidden, InsufficientScope, MissingCredential, Unavailable
 from .model import Response
@@ -30,6 +31,9 @@ _PREFLIGHT_FIELDS = frozenset(
         *("x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto"),
     }
 )
+
+PATHS_REMEMBERED = 512
+LONGEST_REMEMBERED = 256
 
 GRAPHQL_RESPONSE = "application/graphql-response+json"
 
@@ -73,7 +77,9 @@ class Gate:
         self.optional = optional
         self._guarded = tuple(_fold(path) for path in _checked("paths", paths))
         self._public = _checked("public_paths", public_paths)
+        self.guards_everything = not self._guarded and not self._public
         self._realm = realm
+        self._decided: GenerationalCache[tuple[str, str, bytes], tuple[bool]] = GenerationalCache(PATHS_REMEMBERED)
 
     def guards(self, path: str, root: str = "", raw: bytes = b"") -> bool:
         """Whether a request for this path must be authenticated.
@@ -84,6 +90,17 @@ class Gate:
                 written without it.
             raw: As it was on the wire, where the server tells.
         """
+        if self.guards_everything:
+            return True
+        asked = path, root, raw
+        known = self._decided.get(asked)
+        if known is None:
+            known = (self._decide(path, root, raw),)
+            if len(path) + len(root) + len(raw) <= LONGEST_REMEMBERED:
+                self._decided.put(asked, known)
+        return known[0]
+
+    def _decide(self, path: str, root: str, raw: bytes) -> bool:
         root = "" if root == "/" else root
         full = root + path
         # Routers read a mount that ends in a slash in more than one way too.

@@ -24,6 +24,7 @@ __all__ = [
     "Header",
     "ParsedToken",
     "Segments",
+    "encode",
     "parse",
     "parse_object",
     "read_header",
@@ -80,17 +81,21 @@ def parse(token: str, *, max_bytes: int) -> ParsedToken:
     Raises:
         MalformedToken: Anything else; its detail says what.
     """
-    header, *rest = split(token, max_bytes)
+    header, *rest = split(encode(token, max_bytes))
     return ParsedToken(read_header(header), *rest)
 
 
-def split(token: str, max_bytes: int) -> Segments:
-    """The part of `parse` that looks at bytes only; raises as it does."""
+def encode(token: str, max_bytes: int) -> bytes:
+    """A token's bytes; raises as `parse` does."""
     if not isinstance(token, str) or len(token) > max_bytes:
         raise MalformedToken(f"not a str, or longer than max_token_bytes={max_bytes}")
     if not token.isascii():
         raise MalformedToken("a character that is not ASCII")
-    encoded = token.encode()
+    return token.encode()
+
+
+def split(encoded: bytes) -> Segments:
+    """The part of `parse` that looks at bytes only; raises as it does."""
     parts = encoded.split(b".", 3)
     if len(parts) != 3:
         raise MalformedToken(f"{encoded.count(b'.') + 1} segments instead of 3")

@@ -51,6 +51,7 @@ class AuthMiddleware:
         set_scope_user: bool = False,
     ) -> None:
         self._app = app
+        self._auth = auth
         self._gate = Gate(auth, paths=paths, public_paths=public_paths, optional=optional, realm=realm)
         self._set_scope_user = set_scope_user
 
@@ -61,25 +62,43 @@ class AuthMiddleware:
             return
         if scope["type"] not in ("http", "websocket"):
             raise RuntimeError(f"nothing is known here of ASGI {scope['type']!r}, so nothing of it is let through")
-        fields = [
-            (name.decode("latin-1"), value.decode("latin-1"))
-            for name, value in ((name.lower(), value) for name, value in scope["headers"])
-            if name in _FIELDS
-        ]
         auth: AuthContext = ANONYMOUS
-        if self._guards(scope):
-            if scope["type"] == "http" and is_preflight(scope["method"], fields):
+        if self._gate.guards_everything or self._guards(scope):
+            if scope["type"] == "http" and scope["method"] == "OPTIONS" and is_preflight("OPTIONS", _fields(scope)):
                 scope, receive = _bare(scope), _without_body(receive)
             else:
+                # Names are compared in lower case, though the specification has servers send them so.
+                values = [
+                    value for name, value in scope["headers"] if len(name) == 13 and name.lower() == b"authorization"
+                ]
                 try:
-                    auth = await self._authenticate(scope, fields)
+                    known = self._auth._recall_field(values[0]) if len(values) == 1 else None
+                    auth = await self._authenticate(scope, values) if known is None else known
                 except AuthError as error:
-                    accept = [value for name, value in fields if name == "accept"]
-                    with serving(ANONYMOUS):
-                        await _refuse(scope, receive, send, self._gate.refusal(error, accept))
+                    await self._refuse(error, scope, receive, send)
                     return
-        with serving(auth):
-            await self._app(self._with_auth(scope, auth), receive, send)
+        # Copies: servers share one state among all requests, and the scope is the caller's own.
+        scope = {**scope, "state": {**(scope.get("state") or {}), STATE_KEY: auth}}
+        if self._set_scope_user:
+            scope["auth"] = auth
+            scope["user"] = _StarletteUser(auth)
+        request = serving(auth)
+        request.begin()
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            request.end()
+
+    async def _authenticate(self, scope: Scope, values: list[bytes]) -> AuthContext:
+        # Anonymous sockets are refused even where anonymous requests may pass: nothing bounds them yet.
+        optional = self._gate.optional and scope["type"] == "http"
+        request = Request([("authorization", value.decode("latin-1")) for value in values])
+        return await self._auth.aauthenticate(request, optional=optional)
+
+    async def _refuse(self, error: AuthError, scope: Scope, receive: Receive, send: Send) -> None:
+        accept = [value for name, value in _fields(scope) if name == "accept"]
+        with serving(ANONYMOUS):
+            await _refuse(scope, receive, send, self._gate.refusal(error, accept))
 
     def _guards(self, scope: Scope) -> bool:
         path, root = scope["path"], scope.get("root_path", "")
@@ -89,18 +108,11 @@ class AuthMiddleware:
             path = path.removeprefix(root) or "/"
         return self._gate.guards(path, root, scope.get("raw_path") or b"")
 
-    async def _authenticate(self, scope: Scope, fields: list[tuple[str, str]]) -> AuthContext:
-        # Anonymous sockets are refused even where anonymous requests may pass: nothing bounds them yet.
-        optional = self._gate.optional and scope["type"] == "http"
-        return await self._gate.auth.aauthenticate(Request(fields), optional=optional)
 
-    def _with_auth(self, scope: Scope, auth: AuthContext) -> Scope:
-        # Copies: servers share one state among all requests, and the scope is the caller's own.
-        scope = {**scope, "state": {**(scope.get("state") or {}), STATE_KEY: auth}}
-        if self._set_scope_user:
-            scope["auth"] = auth
-            scope["user"] = _StarletteUser(auth)
-        return scope
+def _fields(scope: Scope) -> list[tuple[str, str]]:
+    """Those that the gate looks at."""
+    lower = ((name.lower(), value) for name, value in scope["headers"])
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in lower if name in _FIELDS]
 
 
 def _bare(scope: Scope) -> Scope:

@@ -7,13 +7,13 @@ client may name (operation, query text, variables, extensions) ever gets here.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
 from ._cache import GenerationalCache
 from ._flow import AsyncPortError, Port, arun, call, run
-from .credentials import extract
+from .credentials import read_field
 from .errors import (
     AuthError,
     ConfigurationError,
@@ -34,6 +34,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 CONTEXTS_REMEMBERED = 4096
+FIELD = "authorization"
 
 _log = logging.getLogger("graphql_authkit")
 _current: ContextVar[serving | None] = ContextVar("graphql_authkit.auth", default=None)
@@ -62,15 +63,25 @@ class serving:  # noqa: N801 - reads as a verb: `with serving(auth):`
 
     def __init__(self, auth: AuthContext) -> None:
         self.auth = auth
-        self._outer = _open(_current.get())
-        self._is_open = True
+        outer = _current.get()
+        self._outer: serving | None = outer if outer is None or outer._is_open else _open(outer)
+        self._is_open: bool = True
+
+    def begin(self) -> None:
+        """Make it so from now on; `end()` ends it. What `with` does, at less cost."""
+        _current.set(self)
+
+    def end(self) -> None:
+        """End the request here."""
+        self._is_open = False
+        current = _current.get()
+        _current.set(self._outer if current is self and self._outer is None else _open(current))
 
     def __enter__(self) -> None:
         _current.set(self)
 
     def __exit__(self, *_exc: object) -> None:
-        self.close()
-        _current.set(_open(_current.get()))
+        self.end()
 
     def close(self) -> None:
         """End the request, wherever it is known."""
@@ -157,27 +168,43 @@ class Authenticator:
             AuthError: It is refused, or nobody can say now.
             ConfigurationError: The user loader or the store is asynchronous.
         """
-        token = self._token_of(request, optional)
+        values = [value for name, value in request.headers if name.lower() == FIELD]
+        if len(values) == 1 and values[0].isascii():
+            known = self._recall_field(values[0].encode())
+            if known is not None:
+                return known
+        token = self._token_of(values, optional)
         return ANONYMOUS if token is None else self.authenticate_token(token)
 
     async def aauthenticate(self, request: Request, *, optional: bool = False) -> AuthContext:
         """`authenticate` on asyncio."""
-        token = self._token_of(request, optional)
+        values = [value for name, value in request.headers if name.lower() == FIELD]
+        if len(values) == 1 and values[0].isascii():
+            known = self._recall_field(values[0].encode())
+            if known is not None:
+                return known
+        token = self._token_of(values, optional)
         return ANONYMOUS if token is None else await self.aauthenticate_token(token)
+
+    def _recall_field(self, value: bytes) -> AuthenticatedContext | None:
+        """Who sent this Authorization field, if its token is remembered: it was read strictly when it was verified."""
+        if self._ours is None or self._load_user is not None or value[:7] != b"Bearer ":
+            return None
+        return self._admit_now(value[7:], self._ours._recall)
 
     def authenticate_token(self, token: str) -> AuthenticatedContext:
         """Authenticate by a token that a server of your own received; raises as `authenticate`."""
-        known = self._admit_now(token)
+        known = None if self._verify_now is None else self._admit_now(token, self._verify_now)
         return run(self._admit(token), "authenticate_token") if known is None else known
 
     async def aauthenticate_token(self, token: str) -> AuthenticatedContext:
         """`authenticate_token` on asyncio."""
-        known = self._admit_now(token)
+        known = None if self._verify_now is None else self._admit_now(token, self._verify_now)
         return await arun(self._admit(token)) if known is None else known
 
-    def _token_of(self, request: Request, optional: bool) -> str | None:
+    def _token_of(self, values: Sequence[str], optional: bool) -> str | None:
         try:
-            credential = extract(request)
+            credential = read_field(values)
             if credential is None and not optional:
                 raise MissingCredential("no Authorization field")
         except AuthError as error:
@@ -185,27 +212,20 @@ class Authenticator:
             raise
         return None if credential is None else credential.token
 
-    def _admit_now(self, token: str) -> AuthenticatedContext | None:
+    def _admit_now(self, token: T, find: Callable[[T], VerifiedToken | None]) -> AuthenticatedContext | None:
         """The warm path, a plain function: no lock, no task, no thread. None where something must be waited for.
 
         The context of a token that the verifier remembers is made once, with the event that tells of it.
         """
-        if self._verify_now is None:
-            return None
         try:
-            verified = self._verify_now(token)
+            verified = find(token)
             if verified is None:
                 return None
-            active = ActiveToken(verified) if self._revocations is None else self._revocations._active_now(verified)
-            if active is None:
+            if self._revocations is not None and not self._revocations.is_active_now(verified):
                 return None
             known = self._contexts.get(verified)
             if known is None:
-                self._check_scopes(verified)
-                auth = AuthenticatedContext(active)
-                known = auth, _admission(auth)
-                if self._remembers:
-                    self._contexts.put(verified, known)
+                known = self._first(verified)
         except AuthError as error:
             emit(self._on_event, RequestRefused(error))
             raise
@@ -213,8 +233,20 @@ class Authenticator:
             failure = self._verifier_failed(error)
             emit(self._on_event, RequestRefused(failure))
             raise failure from error
-        emit(self._on_event, known[1])
+        if self._on_event is not log_event or _log.isEnabledFor(logging.DEBUG):
+            emit(self._on_event, known[1])
         return known[0]
+
+    def _first(self, verified: VerifiedToken) -> tuple[AuthenticatedContext, RequestAdmitted]:
+        """What need not be asked or made again of a token that nobody took back."""
+        if self._revocations is not None:
+            self._revocations.check_lifetime(verified)
+        self._check_scopes(verified)
+        auth = AuthenticatedContext(ActiveToken(verified))
+        known = auth, _admission(auth)
+        if self._remembers:
+            self._contexts.put(verified, known)
+        return known
 
     async def _admit(self, token: str) -> AuthenticatedContext:
         try:

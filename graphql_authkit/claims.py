@@ -129,6 +129,13 @@ class ClaimsPolicy:
         ), claims)
         # fmt: on
 
+    def window(self, token: VerifiedToken) -> tuple[float, float]:
+        """From when, and until before when, `check_time` finds nothing wrong."""
+        born = token.issued_at
+        starts = max(token.not_before or 0.0, born or 0.0) - self.leeway
+        ends = token.expires_at if self.max_age is None or born is None else min(token.expires_at, born + self.max_age)
+        return starts, ends + self.leeway
+
     def check_time(self, token: VerifiedToken, now: float) -> None:
         """Whether a token that was accepted before is good at this moment.
 

@@ -6,11 +6,12 @@ Query strings, bodies and GraphQL arguments are never read (RFC 9700, section 4.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from .errors import InvalidRequest, MissingCredential
 from .model import Credential, Request
 
-__all__ = ["FIELDS", "extract"]
+__all__ = ["FIELDS", "extract", "read_field"]
 
 FIELDS = frozenset({"authorization"})
 """The header fields, in lower case, that adapters must pass on."""
@@ -32,7 +33,11 @@ def extract(request: Request) -> Credential | None:
         InvalidRequest: Two fields, or one joined of two, or spaces or control characters in the token.
         MissingCredential: Another scheme, such as Basic: a credential, but no Bearer token.
     """
-    values = [value for name, value in request.headers if name.lower() == "authorization"]
+    return read_field([value for name, value in request.headers if name.lower() == "authorization"])
+
+
+def read_field(values: Sequence[str]) -> Credential | None:
+    """`extract`, from the values of the request's Authorization fields."""
     if not values:
         return None
     if len(values) > 1:

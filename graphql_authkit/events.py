@@ -85,6 +85,10 @@ Listener: TypeAlias = Callable[[Event], None]
 
 def log_event(event: Event) -> None:
     """The default listener: the logger `graphql_authkit`, refusals at INFO, trouble at WARNING."""
+    if type(event) is RequestAdmitted:  # by far the most frequent
+        if _log.isEnabledFor(logging.DEBUG):
+            _log.debug("admitted: %r", event)
+        return
     match event:
         case RequestRefused(error):
             level = logging.WARNING if isinstance(error, Unavailable) else logging.INFO
@@ -96,8 +100,6 @@ def log_event(event: Event) -> None:
             _log.log(level, "keys of %s: %d usable, left out: %s (%.2f s)", url, usable, list(left_out), seconds)
         case RevocationRecorded(scope, issuer, value, not_before):
             _log.info("revoked: %s %r of %r, issued at or before %s", scope, value, issuer, not_before)
-        case RequestAdmitted():
-            _log.debug("admitted: %r", event)
 
 
 def check_listener(listener: Listener) -> Listener:

@@ -55,33 +55,30 @@ class AuthMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        fields = [(name, environ[key]) for key, name in _FIELDS.items() if key in environ]
         auth: AuthContext = ANONYMOUS
-        if self._guards(environ):
-            if is_preflight(environ["REQUEST_METHOD"], fields):
+        if self._gate.guards_everything or self._guards(environ):
+            if environ["REQUEST_METHOD"] == "OPTIONS" and is_preflight("OPTIONS", _fields(environ)):
                 _make_bare(environ)
             else:
                 try:
-                    auth = self._gate.auth.authenticate(Request(fields), optional=self._gate.optional)
+                    auth = self._authenticate(environ.get("HTTP_AUTHORIZATION"))
                 except AuthError as error:
                     with serving(ANONYMOUS):
-                        return self._refuse(error, environ, fields, start_response)
+                        return self._refuse(error, environ, start_response)
         environ[ENVIRON_KEY] = auth
         return self._serve(auth, environ, start_response)
+
+    def _authenticate(self, field: str | None) -> AuthContext:
+        request = Request([] if field is None else [("authorization", field)])
+        return self._gate.auth.authenticate(request, optional=self._gate.optional)
 
     def _guards(self, environ: WSGIEnvironment) -> bool:
         # A path without its leading slash is a trick: routers put it there, and read another path than we do.
         path = _decoded(environ.get("PATH_INFO", "")) or "/"
         return self._gate.guards(path, _decoded(environ.get("SCRIPT_NAME", "")))
 
-    def _refuse(
-        self,
-        error: AuthError,
-        environ: WSGIEnvironment,
-        fields: list[tuple[str, str]],
-        start_response: StartResponse,
-    ) -> Iterable[bytes]:
-        response = self._gate.refusal(error, [value for name, value in fields if name == "accept"])
+    def _refuse(self, error: AuthError, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        response = self._gate.refusal(error, [value for name, value in _fields(environ) if name == "accept"])
         phrase = http.client.responses.get(response.status, "Refused")
         start_response(f"{response.status} {phrase}", list(response.headers))
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else response.body]
@@ -124,6 +121,11 @@ class _Body:
             self._scope.close()
 
 
+def _fields(environ: WSGIEnvironment) -> list[tuple[str, str]]:
+    """Those that the gate looks at."""
+    return [(name, environ[key]) for key, name in _FIELDS.items() if key in environ]
+
+
 def _make_bare(environ: WSGIEnvironment) -> None:
     """Leave a preflight nothing that an app could take for a request of another kind."""
     for key in [key for key in environ if key.startswith("HTTP_")]:
@@ -138,4 +140,4 @@ def _make_bare(environ: WSGIEnvironment) -> None:
 
 def _decoded(value: str) -> str:
     """What PEP 3333 passes as Latin-1 is bytes, and these are UTF-8 or a trick."""
-    return value.encode("latin-1", "replace").decode("utf-8", "replace")
+    return value if value.isascii() else value.encode("latin-1", "replace").decode("utf-8", "replace")

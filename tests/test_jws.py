@@ -401,7 +401,7 @@ def test_a_check_says_yes_by_returning_nothing_and_anything_else_is_no(verdict: 
 
     header, some_key = parse(GOOD, max_bytes=16_384).header, VerificationKey("k", None, "RSA", None, 2048, None)
     known = _Known(header, KeySet([some_key]), some_key, check)
-    assert type(refused(VERIFIER._accept, GOOD, split(GOOD, 16_384), known)) is BadSignature
+    assert type(refused(VERIFIER._accept, b"", 0, split(GOOD.encode()), known)) is BadSignature
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from .._flow import wait
 from .._jws import Header
 from ..errors import AuthError, KeysUnavailable, UnknownKey
 
-__all__ = ["KeySet", "KeySource", "StaticSource", "await_keys", "find_key", "unavailable"]
+__all__ = ["KeySet", "KeySource", "StaticSource", "await_keys", "find_key", "present_keys"]
 
 
 class KeySet:
@@ -120,12 +120,12 @@ class StaticSource:
 # ------------------------------------------------------------------------- asking a source, for callers
 
 
-def _present(source: KeySource) -> KeySet | None:
+def present_keys(source: KeySource) -> KeySet | None:
     """What `key_set()` answers; a source may raise what it likes, to a caller it is out of reach."""
     try:
         return source.key_set()
     except Exception as error:
-        raise unavailable(error) from error
+        raise _unavailable(error) from error
 
 
 async def await_keys(source: KeySource) -> KeySet:
@@ -134,7 +134,7 @@ async def await_keys(source: KeySource) -> KeySet:
     Raises:
         KeysUnavailable: They cannot be had.
     """
-    keys = _present(source)
+    keys = present_keys(source)
     if keys is not None:
         return keys
     flight = _refresh(source, None)
@@ -168,7 +168,7 @@ def _refresh(source: KeySource, unknown_kid: str | None) -> Future[KeySet] | Non
     try:
         return source.refresh(unknown_kid)
     except Exception as error:
-        raise unavailable(error) from error
+        raise _unavailable(error) from error
 
 
 async def _arrival(source: KeySource, flight: Future[KeySet]) -> KeySet:
@@ -177,10 +177,10 @@ async def _arrival(source: KeySource, flight: Future[KeySet]) -> KeySet:
     except TimeoutError:
         raise KeysUnavailable(f"no keys within {source.timeout:g} s") from None
     except Exception as error:  # the flight's own error object is everyone's: raise one of our own
-        raise unavailable(error) from None
+        raise _unavailable(error) from None
 
 
-def unavailable(error: Exception) -> KeysUnavailable:
+def _unavailable(error: Exception) -> KeysUnavailable:
     """What a source's failure is to a caller."""
     if isinstance(error, KeysUnavailable):
         return KeysUnavailable(error.detail, retry_after=error.retry_after)

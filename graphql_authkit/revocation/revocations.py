@@ -11,7 +11,7 @@ from ..claims import MAX_LEEWAY
 from ..errors import AuthError, ClaimRejected, ConfigurationError, StoreUnavailable, TokenRevoked
 from ..events import Listener, RevocationRecorded, check_listener, emit, log_event
 from ..model import ActiveToken, AuthContext, VerifiedToken, token_key
-from .rules import Revocable, RevocationKey, RevocationStore, Rule, Scope, Verdict
+from .rules import ACTIVE, Revocable, RevocationKey, RevocationStore, Rule, Scope, Verdict
 
 __all__ = ["Revocations"]
 
@@ -50,8 +50,9 @@ class Revocations:
         if not 0 < max_token_lifetime < math.inf:
             raise ConfigurationError("max_token_lifetime must be a positive number of seconds")
         self._store = store
-        self._record_port: Port[..., None] = Port(store.record)
-        self._check_port: Port[..., Verdict] = Port(store.check)
+        is_blocking = getattr(store, "is_blocking", True)
+        self._record_port: Port[..., None] = Port(store.record, blocking=is_blocking)
+        self._check_port: Port[..., Verdict] = Port(store.check, blocking=is_blocking)
         self.max_token_lifetime = max_token_lifetime
         self._clock = clock
         self._on_event = check_listener(on_event)
@@ -159,20 +160,38 @@ class Revocations:
         return await arun(self._active(token))
 
     async def _active(self, token: VerifiedToken) -> ActiveToken:
-        now = self._clock()
-        self._check_lifetime(token, now)
-        return _unless_revoked(token, await self._verdict(token, now))
+        self.check_lifetime(token)
+        _refuse_if_revoked(token, await self._verdict(token, self._clock()))
+        return ActiveToken(token)
 
-    def _active_now(self, token: VerifiedToken) -> ActiveToken | None:
-        """`_active` as a plain function; None where the store must be waited for."""
-        now = self._clock()
-        self._check_lifetime(token, now)
-        verdict = self._local_verdict(token, now)
-        return None if verdict is None else _unless_revoked(token, verdict)
+    def is_active_now(self, token: VerifiedToken) -> bool:
+        """Whether nobody took it back, as a plain function; False where only `check` can say.
 
-    def _check_lifetime(self, token: VerifiedToken, now: float) -> None:
-        born = token.issued_at
-        if token.expires_at - (now if born is None else born) > self.max_token_lifetime + MAX_LEEWAY:
+        Raises:
+            TokenRevoked: Somebody did.
+            StoreUnavailable: The store cannot say.
+        """
+        try:
+            verdict = self._store.local_check(token, self._clock())
+        except AuthError:
+            raise
+        except Exception as error:
+            raise self._failed(error) from error
+        if verdict is ACTIVE:
+            return True
+        if verdict is None:
+            return False
+        _refuse_if_revoked(token, self._checked(verdict))
+        return True
+
+    def check_lifetime(self, token: VerifiedToken) -> None:
+        """Whether every rule that may concern the token outlives it.
+
+        Raises:
+            ClaimRejected: It lives longer than `max_token_lifetime`.
+        """
+        born = self._clock() if token.issued_at is None else token.issued_at
+        if token.expires_at - born > self.max_token_lifetime + MAX_LEEWAY:
             raise ClaimRejected("exp", "the token lives longer than max_token_lifetime=, which revocations outlive")
 
     async def _not_before(self, token: Revocable, now: float) -> float | None:
@@ -180,30 +199,23 @@ class Revocations:
         return (await self._verdict(token, now)).not_before
 
     async def _verdict(self, token: Revocable, now: float) -> Verdict:
-        verdict = self._local_verdict(token, now)
-        if verdict is not None:
-            return verdict
         try:
-            verdict = await call(self._check_port, token, now)
+            verdict = self._store.local_check(token, now)
+            if verdict is None:
+                verdict = await call(self._check_port, token, now)
         except (AuthError, AsyncPortError):
             raise
         except Exception as error:
-            raise StoreUnavailable(f"{type(self._store).__name__}: {type(error).__name__}") from error
+            raise self._failed(error) from error
         return self._checked(verdict)
-
-    def _local_verdict(self, token: Revocable, now: float) -> Verdict | None:
-        try:
-            verdict = self._store.local_check(token, now)
-        except AuthError:
-            raise
-        except Exception as error:
-            raise StoreUnavailable(f"{type(self._store).__name__}: {type(error).__name__}") from error
-        return None if verdict is None else self._checked(verdict)
 
     def _checked(self, verdict: object) -> Verdict:
         if not isinstance(verdict, Verdict):
             raise StoreUnavailable(f"{type(self._store).__name__} answered a {type(verdict).__name__}")
         return verdict
+
+    def _failed(self, error: Exception) -> StoreUnavailable:
+        return StoreUnavailable(f"{type(self._store).__name__}: {type(error).__name__}")
 
     async def _record(self, rule: Rule) -> None:
         try:
@@ -211,7 +223,7 @@ class Revocations:
         except (AuthError, AsyncPortError):
             raise
         except Exception as error:
-            raise StoreUnavailable(f"{type(self._store).__name__}: {type(error).__name__}") from error
+            raise self._failed(error) from error
         key = rule.key
         emit(self._on_event, RevocationRecorded(key.scope, key.issuer, key.value, rule.not_before))
 
@@ -237,11 +249,10 @@ class Revocations:
         return Rule(key, math.floor(before), max(before, now) + self.max_token_lifetime + 2 * MAX_LEEWAY)
 
 
-def _unless_revoked(token: VerifiedToken, verdict: Verdict) -> ActiveToken:
+def _refuse_if_revoked(token: VerifiedToken, verdict: Verdict) -> None:
     rule = verdict.revoked_by
     if rule is not None:
         raise TokenRevoked(f"by {rule.key.scope}, issued at {token.issued_at}, not before {rule.not_before}")
-    return ActiveToken(token)
 
 
 def _jti_rule(issuer: str, token_id: str, expires_at: float) -> Rule:

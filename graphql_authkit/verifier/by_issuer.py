@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 
 from .._cache import GenerationalCache
 from .._flow import arun, run
-from .._jws import parse, parse_object
-from ..errors import ConfigurationError, KeysUnavailable, MalformedToken, UnknownKey
+from .._jws import encode, parse, parse_object
+from ..errors import ConfigurationError, KeysUnavailable, UnknownKey
 from ..keys.source import await_keys
 from ..model import VerifiedToken
-from .jwt import DEFAULT_CACHE_SIZE, JWTVerifier, token_digest
+from .jwt import DEFAULT_CACHE_SIZE, JWTVerifier
 
 __all__ = ["ByIssuer"]
 
@@ -75,11 +76,16 @@ class ByIssuer:
     def _remembers(self) -> bool:
         return all(verifier._remembers for verifier in self._by_issuer.values())
 
+    def _recall(self, encoded: bytes) -> VerifiedToken | None:
+        """A token that was verified before; see JWTVerifier."""
+        if len(encoded) > self._max_token_bytes:
+            return None
+        verifier = self._chosen.get(hashlib.sha256(encoded).digest())
+        return None if verifier is None else verifier._recall(encoded)
+
     def _verify_now(self, token: str) -> VerifiedToken | None:
         """The warm path, a plain function; see JWTVerifier."""
-        if not isinstance(token, str) or len(token) > self._max_token_bytes:
-            raise MalformedToken(f"not a str, or longer than max_token_bytes={self._max_token_bytes}")
-        digest = token_digest(token)
+        digest = hashlib.sha256(encode(token, self._max_token_bytes)).digest()
         verifier = self._chosen.get(digest)
         if verifier is not None:
             return verifier._verify_now(token)

@@ -17,7 +17,7 @@ from .._algorithms import ALGORITHMS, Check, VerificationKey, signature_check
 from .._cache import GenerationalCache
 from .._flow import arun, run
 from .._http import Fetcher
-from .._jws import Header, Segments, parse_object, read_header, split
+from .._jws import Header, Segments, encode, parse_object, read_header, split
 from ..claims import ClaimPath, ClaimsPolicy, Profile
 from ..errors import (
     BadSignature,
@@ -29,17 +29,18 @@ from ..errors import (
 from ..events import Listener, log_danger, log_event
 from ..keys import KeySet, KeySource, RemoteJWKS
 from ..keys.discovery import tenant_issuers
-from ..keys.source import await_keys, find_key, unavailable
+from ..keys.source import await_keys, find_key, present_keys
 from ..model import VerifiedToken
 
-__all__ = ["JWTVerifier", "VerifierOptions", "token_digest"]
+__all__ = ["JWTVerifier", "VerifierOptions"]
 
 T = TypeVar("T")
 
 DEFAULT_CACHE_SIZE = 4096
-CACHE_CHARACTERS = 16 * 1024 * 1024  # of all remembered tokens together; each takes about three bytes for one
+CACHE_CHARACTERS = 16 * 1024 * 1024  # of the tokens surely remembered, however long each is
 MINIMUM_TOKEN_BYTES = 64
 HEADERS_REMEMBERED = 256
+# What the cache knows a token by: it keeps none. Two spellings cannot meet, since the parser accepts one.
 _sha256 = hashlib.sha256
 
 
@@ -97,9 +98,10 @@ class JWTVerifier:
         session_claim: The claim that names the session.
         token_id_claim: The claim that names the token.
         max_token_bytes: The longest token that is looked at.
-        cache: How many verified tokens to remember, True for 4096, None or False for none. Time claims
-            are checked again on every hit; a new key set empties it. Only what was verified gets in, and
-            what is read while half as many others come in stays: a flood of tokens cannot push it out.
+        cache: How many verified tokens are surely remembered, True for 4096, None or False for none; up to
+            twice as many are. Time claims are checked again on every hit; a new key set empties it. Only
+            what was verified gets in, and what is read while that many others come in stays: a flood of
+            tokens cannot push it out.
         clock: Seconds since the epoch.
 
     Attributes:
@@ -162,7 +164,7 @@ class JWTVerifier:
         self._clock = clock
         self._headers: GenerationalCache[bytes, _Known] = GenerationalCache(HEADERS_REMEMBERED)
         size = DEFAULT_CACHE_SIZE if cache is True else (cache or 0)
-        self._cache: GenerationalCache[bytes, tuple[VerifiedToken, KeySet]] | None = None
+        self._cache: GenerationalCache[bytes, tuple[VerifiedToken, KeySet, float, float]] | None = None
         if size:
             self._cache = GenerationalCache(size, weight=CACHE_CHARACTERS)
 
@@ -244,41 +246,54 @@ class JWTVerifier:
     def _remembers(self) -> bool:
         return self._cache is not None
 
-    def _verify_now(self, token: str) -> VerifiedToken | None:
-        """The warm path, a plain function: a token seen before, or with a header seen before; else None.
+    def _recall(self, encoded: bytes) -> VerifiedToken | None:
+        """A token that was verified before by this verifier, with the key set of now, if it is still in time."""
+        if self._cache is None or len(encoded) > self._max_token_bytes:
+            return None
+        return self._recall_digest(_sha256(encoded).digest(), len(encoded))
 
-        A token that was verified before counts if it was by this verifier, with the key set of now, and
-        still is in time.
-        """
+    def _recall_digest(self, digest: bytes, size: int) -> VerifiedToken | None:
+        entry = None if self._cache is None else self._cache.get(digest, size)
+        if entry is None:
+            return None
+        verified, keys, starts, ends = entry
+        if keys is not present_keys(self.keys):
+            return None
+        now = self._clock()
+        if not starts <= now < ends:
+            self.policy.check_time(verified, now)  # says why not
+        return verified
+
+    def _verify_now(self, token: str) -> VerifiedToken | None:
+        """The warm path, a plain function: a token seen before, or with a header seen before; else None."""
         if not isinstance(token, str) or len(token) > self._max_token_bytes:
             raise MalformedToken(f"not a str, or longer than max_token_bytes={self._max_token_bytes}")
-        try:
-            keys = self.keys.key_set()
-        except Exception as error:
-            raise unavailable(error) from error
-        if keys is None:
-            return None
+        encoded = encode(token, self._max_token_bytes)
+        digest = b""
         if self._cache is not None:
-            entry = self._cache.get(token_digest(token), len(token))
-            if entry is not None and entry[1] is keys:
-                self.policy.check_time(entry[0], self._clock())
-                return entry[0]
-        segments = split(token, self._max_token_bytes)
+            digest = _sha256(encoded).digest()
+            remembered = self._recall_digest(digest, len(encoded))
+            if remembered is not None:
+                return remembered
+        keys = present_keys(self.keys)
+        segments = split(encoded)
         known = self._headers.get(segments[0])
-        if known is None or known.keys is not keys:
+        if known is None or keys is None or known.keys is not keys:
             return None
-        return self._accept(token, segments, known)
+        return self._accept(digest, len(encoded), segments, known)
 
     async def _verify_anew(self, token: str) -> VerifiedToken:
         """The rest, where `_verify_now` does not know; it may wait for keys."""
-        segments = split(token, self._max_token_bytes)
+        encoded = encode(token, self._max_token_bytes)
+        segments = split(encoded)
         header = read_header(segments[0])
         if self._algorithms is not None and header.algorithm.name not in self._algorithms:
             raise UnknownKey(f"alg {header.algorithm.name} is not in algorithms=")
         keys, key = await find_key(self.keys, header, self._algorithms)
-        return self._accept(token, segments, _Known(header, keys, key, signature_check(header.algorithm, key)))
+        known = _Known(header, keys, key, signature_check(header.algorithm, key))
+        return self._accept(_sha256(encoded).digest(), len(encoded), segments, known)
 
-    def _accept(self, token: str, segments: Segments, known: _Known) -> VerifiedToken:
+    def _accept(self, digest: bytes, size: int, segments: Segments, known: _Known) -> VerifiedToken:
         header_segment, signing_input, payload, signature = segments
         header, keys, key, check, is_new = known
         try:
@@ -295,13 +310,8 @@ class JWTVerifier:
         if key.issuer is not None and not key.speaks_for(verified.issuer):
             raise ClaimRejected("iss", f"the key signs for {key.issuer!r:.200} only")
         if self._cache is not None:
-            self._cache.put(token_digest(token), (verified, keys), len(token))
+            self._cache.put(digest, (verified, keys, *self.policy.window(verified)), size)
         return verified
-
-
-def token_digest(token: str) -> bytes:
-    """What caches know a token by: they keep none. Two spellings cannot meet, since the parser accepts one."""
-    return _sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
 def _one_or_more(value: str | Iterable[str]) -> frozenset[str]:
