@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 CORE32 := .venv-core32
+BENCH := .venv-bench
 
-.PHONY: demo test check bench docs format clean setup setup32
+.PHONY: demo test check bench docs format clean setup setup32 setup-bench
 
 demo: setup
 	@$(VENV)/bin/python examples/quickstart.py
@@ -19,8 +20,14 @@ check: setup
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/sphinx-build -q -W -n -b html docs docs/_build/html
 
-bench: setup
-	$(VENV)/bin/python -m benchmarks.verify
+bench: setup-bench
+	@rm -f benchmarks/*.json
+	$(BENCH)/bin/python -m benchmarks.verify
+	$(BENCH)/bin/python -m benchmarks.warm
+	$(BENCH)/bin/python -m benchmarks.middleware
+	-$(BENCH)/bin/python -m benchmarks.http
+	$(BENCH)/bin/python -m benchmarks.keys
+	$(BENCH)/bin/python -m benchmarks.page
 
 docs: setup
 	$(VENV)/bin/sphinx-build -W -n -b html docs docs/_build/html
@@ -35,5 +42,9 @@ setup:
 setup32:
 	@$(PYTHON) .ci/bootstrap.py dev-core32 $(CORE32)
 
+setup-bench:
+	@$(PYTHON) .ci/bootstrap.py bench $(BENCH)
+
 clean:
-	rm -rf $(VENV) $(CORE32) docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/peers/node_modules
+	rm -rf $(VENV) $(CORE32) $(BENCH) docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf tests/peers/node_modules benchmarks/node/node_modules

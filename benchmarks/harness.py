@@ -1,32 +1,97 @@
-"""The harness: cases interleaved in random order, medians, ratios of each round, a table and JSON."""
+"""The harness: cases interleaved in random order, medians, and ratios of each round.
+
+Ratios count, not microseconds: a machine that others use slows every case of a round alike.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import gc
-import importlib.metadata
-import json
-import platform
 import random
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 
-VERSIONS = ("graphql-authkit", "pyjwt", "cryptography", "joserfc", "authlib")
+from benchmarks.results import Bar, Row, Table
 
 
 @dataclass(frozen=True)
-class Case:
+class Timed:
     """One thing to measure.
 
     Args:
         name: As the table shows it.
-        run: Does it once, for the number given: the cases of a group are given the same numbers.
+        over: The bare case whose time is taken off this one's, round by round: what is left was added.
     """
 
     name: str
+    over: str | None = field(default=None, kw_only=True)
+
+    def seconds(self, calls: int) -> float:
+        """Do it so many times, and tell how long that took."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Case(Timed):
+    """A function.
+
+    Args:
+        run: Does it once, for the number given: the cases of a group are given the same numbers.
+    """
+
     run: Callable[[int], object]
+
+    def seconds(self, calls: int) -> float:
+        run = self.run
+        started = time.perf_counter()
+        for number in range(calls):
+            run(number)
+        return time.perf_counter() - started
+
+
+@dataclass(frozen=True)
+class Each(Timed):
+    """A function of a token, over tokens in their order: less of the harness is in its time than in a Case's.
+
+    Args:
+        run: Takes one of them.
+        given: As many as there are calls, at least.
+    """
+
+    run: Callable[[str], object]
+    given: Sequence[str]
+
+    def seconds(self, calls: int) -> float:
+        run, given = self.run, self.given[:calls]
+        started = time.perf_counter()
+        for token in given:
+            run(token)
+        return time.perf_counter() - started
+
+
+@dataclass(frozen=True)
+class AsyncCase(Timed):
+    """A coroutine function, awaited so many times by one task.
+
+    Args:
+        run: As of Case.
+        runner: Whose event loop it is.
+    """
+
+    run: Callable[[int], Awaitable[object]]
+    runner: asyncio.Runner
+
+    def seconds(self, calls: int) -> float:
+        return self.runner.run(self._all(calls))
+
+    async def _all(self, calls: int) -> float:
+        run = self.run
+        started = time.perf_counter()
+        for number in range(calls):
+            await run(number)
+        return time.perf_counter() - started
 
 
 @dataclass(frozen=True)
@@ -37,71 +102,65 @@ class Group:
         name: The table's heading.
         cases: The first is ours.
         bars: What our time may be, as a ratio to the case named.
+        limits: What the time of the case named may be, in microseconds.
     """
 
     name: str
-    cases: Sequence[Case]
+    cases: Sequence[Timed]
     bars: dict[str, float]
+    limits: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Measured:
-    """Microseconds of one case: the median, and the median over rounds of ours divided by it."""
+def measure(group: Group, *, rounds: int, calls: int) -> Table:
+    """Run every case once a round, in random order, so that a noisy moment hits them all alike.
 
-    name: str
-    median: float
-    ours_to_this: float
-
-
-def measure(group: Group, *, rounds: int, calls: int) -> list[Measured]:
-    """Run every case once a round, in random order, so that a noisy moment hits them all alike."""
+    Values are medians over the rounds, ratios the medians of each round's ratio.
+    """
     times: dict[str, list[float]] = {case.name: [] for case in group.cases}
     for case in group.cases:
-        for number in range(calls):
-            case.run(number)
+        case.seconds(calls)
     for _ in range(rounds):
         for case in random.sample(list(group.cases), len(group.cases)):
             gc.collect()
             gc.disable()
-            started = time.perf_counter()
-            for number in range(calls):
-                case.run(number)
-            times[case.name].append((time.perf_counter() - started) / calls * 1e6)
+            times[case.name].append(case.seconds(calls) / calls * 1e6)
             gc.enable()
-    ours = times[group.cases[0].name]
-    return [
-        Measured(name, statistics.median(found), statistics.median(o / t for o, t in zip(ours, found, strict=True)))
-        for name, found in times.items()
-    ]
-
-
-def report(results: dict[str, list[Measured]], groups: Sequence[Group], path: Path) -> bool:
-    """Print the tables, write the JSON, and tell whether every bar was met."""
-    met = True
-    for group in groups:
-        print(f"\n{group.name}\n{'':2}{'':38}{'µs':>8}  ours ÷ this   bar")
-        for measured in results[group.name]:
-            bar = group.bars.get(measured.name)
-            verdict = "" if bar is None else f"≤ {bar:<5} {'met' if measured.ours_to_this <= bar else 'MISSED'}"
-            met = met and (bar is None or measured.ours_to_this <= bar)
-            print(f"  {measured.name:38}{measured.median:8.1f}{measured.ours_to_this:13.2f}   {verdict}")
-    document = {
-        "date": time.strftime("%Y-%m-%d"),
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
-        "groups": {
-            group.name: [
-                {
-                    "case": measured.name,
-                    "median_us": round(measured.median, 2),
-                    "ours_to_this": round(measured.ours_to_this, 3),
-                    "bar": group.bars.get(measured.name),
-                }
-                for measured in results[group.name]
-            ]
-            for group in groups
-        },
+    added = {
+        case.name: [of_case - of_bare for of_case, of_bare in zip(times[case.name], times[case.over], strict=True)]
+        for case in group.cases
+        if case.over is not None
     }
-    path.write_text(json.dumps(document, indent=2) + "\n")
-    return met
+    ours = group.cases[0]
+    is_added = ours.name in added
+    rows = [_row(group, case, (times | added)[ours.name], (times | added)[case.name], is_added) for case in group.cases]
+    return Table(group.name, "µs added" if is_added else "µs", rows, "ours ÷ this")
+
+
+def _row(group: Group, case: Timed, ours: list[float], found: list[float], is_added: bool) -> Row:
+    """A case with its ratio, except a bare one: what others add is not compared with it."""
+    is_bare = is_added and case.over is None
+    ratio = None if is_bare else statistics.median(of_ours / of_it for of_ours, of_it in zip(ours, found, strict=True))
+    bar = None
+    if case.name in group.bars:
+        bar = Bar(group.bars[case.name])
+    elif case.name in group.limits:
+        bar = Bar(group.limits[case.name], of="value")
+    return Row(case.name, statistics.median(found), ratio, bar)
+
+
+def check(name: str, accept: Callable[[], object], refuse: Callable[[], object]) -> None:
+    """Every case must do the work: it takes what is good, and raises for, or answers False to, what is bad.
+
+    Args:
+        name: Of the case.
+        accept: Does it with a good token.
+        refuse: Does it with a bad one.
+    """
+    if accept() is False:
+        raise SystemExit(f"{name} refuses a good token")
+    try:
+        answer = refuse()
+    except Exception:
+        return
+    if answer is not False:
+        raise SystemExit(f"{name} takes a bad token")
