@@ -10,6 +10,7 @@ import base64
 import contextlib
 import http.client
 import ipaddress
+import os
 import re
 import socket
 import ssl
@@ -170,11 +171,20 @@ class StandardFetcher:
         self._ssl_context = ssl_context
         self._trust_env = trust_env
         self._running: set[_Watchdog] = set()
+        self._is_closed = False
+        self._pid = os.getpid()
 
     def close(self) -> None:
         """Cut every exchange under way."""
-        for watchdog in tuple(self._running):
+        self._is_closed = True
+        for watchdog in tuple(self._mine()):
             watchdog.cut()
+
+    def _mine(self) -> set[_Watchdog]:
+        """The exchanges of this process: a forked child has its parent's sockets too, and may not touch them."""
+        if self._pid != os.getpid():
+            self._pid, self._running = os.getpid(), set()
+        return self._running
 
     def __call__(self, url: str, *, headers: Mapping[str, str], timeout: float, max_bytes: int) -> Fetched:
         """GET a document; see Fetcher.
@@ -183,7 +193,9 @@ class StandardFetcher:
             FetchError: No answer in time, a body too long, an encoding that was not asked for.
         """
         watchdog = _Watchdog(timeout)
-        self._running.add(watchdog)
+        self._mine().add(watchdog)
+        if self._is_closed:
+            watchdog.cut()
         try:
             fetched = _get(self._connect(url, timeout, watchdog), url, headers, max_bytes)
             watchdog.check()
@@ -204,9 +216,9 @@ class StandardFetcher:
         parts = urlsplit(url)
         host, is_plain = parts.hostname or "", parts.scheme == "http"
         port = parts.port or (80 if is_plain else 443)
-        proxy = _proxy_for(host) if self._trust_env and not is_plain else None
+        proxy = _proxy_for(host, port) if self._trust_env and not is_plain else None
         at = (host, port) if proxy is None else (proxy.host, proxy.port)
-        raw = watchdog.watch(_dial(*at, timeout))
+        raw = _dial(*at, timeout, watchdog)
         connection: http.client.HTTPConnection
         if is_plain:
             connection = http.client.HTTPConnection(host, port)
@@ -224,7 +236,7 @@ class StandardFetcher:
         return connection
 
 
-def _dial(host: str, port: int, timeout: float) -> socket.socket:
+def _dial(host: str, port: int, timeout: float, watchdog: _Watchdog) -> socket.socket:
     """Connect to the first address that answers; all of them together have `timeout` seconds."""
     deadline = time.monotonic() + timeout
     failure: OSError = TimeoutError("no address")
@@ -234,11 +246,13 @@ def _dial(host: str, port: int, timeout: float) -> socket.socket:
             break
         sock = socket.socket(family, kind, protocol)
         try:
+            watchdog.watch(sock)
             sock.settimeout(remaining)
             sock.connect(address)
             return sock
         except OSError as error:
             sock.close()
+            watchdog.check()
             failure = error
     raise failure
 
@@ -249,10 +263,10 @@ class _Proxy(NamedTuple):
     authorization: str | None
 
 
-def _proxy_for(host: str) -> _Proxy | None:
+def _proxy_for(host: str, port: int) -> _Proxy | None:
     """What HTTPS_PROXY says, unless NO_PROXY names the host."""
     url = getproxies_environment().get("https")
-    if not url or proxy_bypass(host):
+    if not url or proxy_bypass(f"{host}:{port}"):
         return None
     parts = urlsplit(url if "://" in url else f"http://{url}")
     if parts.scheme != "http" or not parts.hostname:
@@ -275,8 +289,9 @@ def _open_tunnel(sock: socket.socket, host: str, port: int, authorization: str |
         if not byte or len(answer) > MAX_TUNNEL_ANSWER:
             raise FetchError("the proxy closed or said too much")
         answer += byte
-    if not re.match(rb"HTTP/1\.[01] 200\b", answer):
-        raise FetchError("the proxy refused: " + re.sub(r"[^ -~]", "", answer[:40].decode("latin-1")))
+    status = re.match(rb"HTTP/1\.[01] ([0-9]{3})\b", answer)
+    if status is None or not status[1].startswith(b"2"):  # what else it says may repeat what it was told
+        raise FetchError(f"the proxy refused: {'no HTTP' if status is None else status[1].decode()}")
 
 
 class _Watchdog:
@@ -302,6 +317,7 @@ class _Watchdog:
 
     def close(self) -> None:
         self._timer.cancel()
+        self._timer.join()
         with self._lock:
             if self._sock is not None:
                 self._sock.close()
@@ -329,4 +345,8 @@ def _get(connection: http.client.HTTPConnection, url: str, headers: Mapping[str,
         raise FetchError(f"the body is longer than {max_bytes} bytes")
     if response.length:  # a read of a given size does not complain about the bytes that never came
         raise FetchError("the body was cut short")
-    return Fetched(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
+    received: dict[str, str] = {}
+    for name, value in response.getheaders():  # several of one name are one list (RFC 9110, section 5.3)
+        known = received.get(name.lower())
+        received[name.lower()] = value if known is None else f"{known}, {value}"
+    return Fetched(response.status, received, body)

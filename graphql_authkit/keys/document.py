@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from .source import KeySet
 __all__ = ["Document", "fetch_keys", "freshness"]
 
 _ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]{0,256}"')  # RFC 9110, section 8.8.3, without obs-text
-_DIRECTIVE = re.compile(r'\s*([a-z-]+)\s*(?:=\s*"?(\d{1,9})"?)?\s*', re.IGNORECASE)
+_DIRECTIVE = re.compile(r'([a-z-]+)(?:\s*=\s*"?([0-9]{1,9})"?)?', re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,8 @@ class Document:
         left_out: Why each other entry is no key.
         etag: To ask with next time, or None.
         digest: SHA-256 of the body.
-        headers: Of the response, names in lower case.
+        headers: Of the response, names in lower case; of one that said "unchanged", with those before.
+        located_until: Until when its place is taken as said, on the source's own clock.
     """
 
     url: str
@@ -36,6 +38,7 @@ class Document:
     etag: str | None
     digest: bytes
     headers: Mapping[str, str]
+    located_until: float
 
 
 def fetch_keys(
@@ -47,11 +50,13 @@ def fetch_keys(
     max_bytes: int,
     max_keys: int,
     previous: Document | None,
+    located_until: float = math.inf,
 ) -> Document:
     """Fetch a key set, or learn that it is still the same.
 
     Args:
         previous: The document before, asked about by its ETag (RFC 9110, section 13.1.2) if from this URL.
+        located_until: Kept with the document.
 
     Raises:
         FetchError: No answer, not a good one, or a set without a usable key.
@@ -62,20 +67,22 @@ def fetch_keys(
     condition = {} if etag is None else {"If-None-Match": etag}
     answer = fetch_document(fetch, url, headers={**headers, **condition}, timeout=timeout, max_bytes=max_bytes)
     if answer.status == 304 and before is not None and etag is not None:
-        return Document(url, before.keys, before.left_out, etag, before.digest, answer.headers)
+        stored = {name: value for name, value in before.headers.items() if name != "age"}
+        merged = {**stored, **answer.headers}  # RFC 9111, section 4.3.4
+        return Document(url, before.keys, before.left_out, etag, before.digest, merged, located_until)
     if answer.status != 200:
         raise FetchError(f"{shown_url(url)}: HTTP {answer.status}")
     digest = hashlib.sha256(answer.body).digest()
     stated = str(answer.headers.get("etag", ""))
     new_etag = stated if _ETAG.fullmatch(stated) else None
     if before is not None and digest == before.digest:
-        return Document(url, before.keys, before.left_out, new_etag, digest, answer.headers)
+        return Document(url, before.keys, before.left_out, new_etag, digest, answer.headers, located_until)
     usable, left_out = read_set(answer.body, symmetric=False)
     if len(usable) + len(left_out) > max_keys:
         raise FetchError(f"{shown_url(url)}: more than {max_keys} keys")
     if not usable:
         raise FetchError(f"{shown_url(url)}: no usable key: {left_out}")
-    return Document(url, KeySet(usable), tuple(left_out), new_etag, digest, answer.headers)
+    return Document(url, KeySet(usable), tuple(left_out), new_etag, digest, answer.headers, located_until)
 
 
 def freshness(headers: Mapping[str, str], *, least: float, most: float) -> float:
@@ -85,7 +92,7 @@ def freshness(headers: Mapping[str, str], *, least: float, most: float) -> float
     """
     stated: float | None = None
     for part in str(headers.get("cache-control", "")).split(","):
-        directive = _DIRECTIVE.fullmatch(part)
+        directive = _DIRECTIVE.fullmatch(part.strip())
         if directive is None:
             continue
         name, value = directive[1].lower(), directive[2]
@@ -96,6 +103,6 @@ def freshness(headers: Mapping[str, str], *, least: float, most: float) -> float
     if stated is None:
         return most
     age = str(headers.get("age", "")).strip()
-    if re.fullmatch(r"[0-9]{1,9}", age):
+    if re.fullmatch(r"[0-9]+", age):
         stated -= float(age)
     return min(max(stated, least), most)

@@ -68,7 +68,7 @@ class SearchBudget:
         searched_at = self._searched.get(name)
         if searched_at is not None and now < searched_at + self._cooldown:
             return False
-        self._level = min(BUCKET, self._level + (now - self._filled_at) / self._cooldown)
+        self._level = min(BUCKET, self._level + max(0.0, now - self._filled_at) / self._cooldown)
         self._filled_at = now
         if self._level >= BUCKET or (self._level >= 1 and searched_at == _SEEN):
             self._level -= 1

@@ -22,7 +22,7 @@ from .source import KeySet, await_keys
 __all__ = ["RemoteJWKS"]
 
 LARGEST = 604_800  # a week, in seconds: keys that the issuer dropped are not believed for longer
-LOCATED_FOR = 3600.0  # seconds for which metadata's `jwks_uri` is taken as said, unless a fetch fails
+LOCATED_FOR = 3600.0  # seconds for which metadata's `jwks_uri` is taken as said, unless a fetch fails there
 
 
 class RemoteOptions(TypedDict, total=False):
@@ -62,7 +62,7 @@ class RemoteJWKS:
         ttl: Seconds for which a fetched set is taken as fresh, at most; a shorter `Cache-Control` is
             honoured down to `cooldown`.
         cooldown: Seconds between fetches that an unknown `kid` causes, in the long run; two may follow
-            each other. Also the longest pause between failed fetches.
+            each other. Also the longest pause between failed fetches, but for chance: up to a quarter.
         stale_if_error: Seconds beyond that for which the last good set is used while it cannot be renewed
             (RFC 5861's term); 0 for none. Also what a key that the issuer dropped may outlive a quiet spell
             by, until the next token comes: its arrival starts a fetch, which ends it.
@@ -101,6 +101,8 @@ class RemoteJWKS:
         if fetcher is not None and (ssl_context is not None or trust_env):
             raise ConfigurationError("ssl_context= and trust_env= are for the standard fetcher: give them to your own")
         _check_settings(timeout=timeout, ttl=ttl, cooldown=cooldown, max_bytes=max_bytes, max_keys=max_keys)
+        if not isinstance(max_bytes, int) or not isinstance(max_keys, int):
+            raise ConfigurationError("max_bytes and max_keys are whole numbers")
         if cooldown > ttl or timeout >= ttl:
             raise ConfigurationError("cooldown must be at most ttl, and timeout less: a set must outlive its fetch")
         if stale_if_error != 0:
@@ -111,18 +113,18 @@ class RemoteJWKS:
         self.timeout = timeout
         self._fetch_timeout = timeout
         self._locate: Callable[[], str] = lambda: self.url
-        self._location: tuple[str, float] | None = None
         self._max_bytes = max_bytes
         self._max_keys = max_keys
         self._headers = check_headers(headers or {})
         self._fetch = StandardFetcher(ssl_context, trust_env=trust_env) if fetcher is None else fetcher
         self._on_event = check_listener(on_event)
+        self._ttl = ttl
         times = Times(timeout, ttl, cooldown, stale_if_error)
         self._renewal = Renewal(self._fetch_document, self._tell, times, clock)
 
     @classmethod
     def from_issuer(cls, issuer: str, *, tenants: Sequence[str] = (), **options: Unpack[RemoteOptions]) -> RemoteJWKS:
-        """The key set that an issuer's metadata points to, looked up again each hour and after a failure.
+        """The key set that an issuer's metadata points to, looked up again each hour and after a fetch in vain.
 
         Args:
             issuer: Exactly as the tokens' `iss` has it.
@@ -148,6 +150,8 @@ class RemoteJWKS:
 
         source._locate = locate
         source.timeout = 3 * source._fetch_timeout  # two places for the metadata, and the keys
+        if source.timeout >= source._ttl:
+            raise ConfigurationError("three times timeout must be less than ttl: a set must outlive its fetch")
         source._renewal.allow(source.timeout)
         return source
 
@@ -197,24 +201,22 @@ class RemoteJWKS:
     def __exit__(self, *_exc: object) -> None:
         self.close()
 
-    def _fetch_document(self, previous: Document | None, now: float) -> Document:
-        location = self._location
-        if location is None or now >= location[1]:
-            location = self._location = self._locate(), now + LOCATED_FOR
-        try:
-            return fetch_keys(
-                self._fetch,
-                location[0],
-                # Metadata may name another host: what the configuration sends along is not for that one.
-                headers=self._headers if is_same_origin(location[0], self.url) else {},
-                timeout=self._fetch_timeout,
-                max_bytes=self._max_bytes,
-                max_keys=self._max_keys,
-                previous=previous,
-            )
-        except BaseException:
-            self._location = None  # perhaps the keys have moved
-            raise
+    def _fetch_document(self, previous: Document | None, now: float, relocate: bool) -> Document:
+        if previous is None or relocate or now >= previous.located_until:
+            url, located_until = self._locate(), now + LOCATED_FOR
+        else:
+            url, located_until = previous.url, previous.located_until
+        return fetch_keys(
+            self._fetch,
+            url,
+            # Metadata may name another host: what the configuration sends along is not for that one.
+            headers=self._headers if is_same_origin(url, self.url) else {},
+            timeout=self._fetch_timeout,
+            max_bytes=self._max_bytes,
+            max_keys=self._max_keys,
+            previous=previous,
+            located_until=located_until,
+        )
 
     def _tell(self, document: Document | None, is_new: bool, failure: str, seconds: float) -> None:
         event: KeysFetched | KeysFetchFailed

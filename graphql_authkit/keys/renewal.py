@@ -36,8 +36,8 @@ OVERDUE = 3  # timeouts, after which a flight that does not end (a fetcher that 
 MOST_HANGING = 3
 AHEAD, JITTER = 0.75, 0.15  # of a set's time: when it is fetched anew, and how much of that is chance
 
-Fetch: TypeAlias = Callable[[Document | None, float], Document]
-"""Takes the document before and the time; raises what it likes."""
+Fetch: TypeAlias = Callable[[Document | None, float, bool], Document]
+"""Takes the document before, the time, and whether its place is in doubt; raises what it likes."""
 
 Tell: TypeAlias = Callable[[Document | None, bool, str, float], None]
 """Told of each fetch: the document or None, whether its keys are new, the failure, the seconds it took."""
@@ -100,7 +100,7 @@ class _Flight:
     future: Future[KeySet]
     overdue_at: float
     kid: str | None
-    thread: threading.Thread | None = None
+    has_landed: bool = False
 
 
 @dataclass(slots=True)
@@ -114,6 +114,7 @@ class _State:
     hanging: int = 0
     last_failure: str | None = None
     failed_at: float | None = None
+    is_place_doubtful: bool = False
 
 
 class Renewal:
@@ -135,6 +136,7 @@ class Renewal:
         self._chance: Callable[[], float] = random.random
         self._is_closed = False
         self._view = _NOTHING
+        self._thread: threading.Thread | None = None  # of the latest flight; it tells of it after landing
         self._state = self._new_state()
         _instances.add(self)
 
@@ -146,7 +148,7 @@ class Renewal:
         """The keys as last fetched, at once; None where there are none, or they are too old to use."""
         view = self._view
         now = self._clock()
-        return view.keys if now < view.refresh_at else self._due(view, now)
+        return view.keys if view.fetched_at <= now < view.refresh_at else self._due(view, now)
 
     def refresh(self, unknown_kid: str | None = None) -> Future[KeySet] | None:
         """Start a flight, or join the one under way; see RemoteJWKS.refresh."""
@@ -194,8 +196,8 @@ class Renewal:
         with self._state.lock:
             self._is_closed = True
             self._view = _NOTHING
-            thread = None if self._state.flight is None else self._state.flight.thread
         cut()
+        thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             with contextlib.suppress(RuntimeError):  # not started yet: then it finds the source closed, and ends
                 thread.join(self._timeout)
@@ -204,7 +206,7 @@ class Renewal:
 
     def _due(self, view: _View, now: float) -> KeySet | None:
         """The lookup that finds a view due starts a fetch, if one may start, and answers from the view."""
-        if now >= view.usable_until:
+        if not view.fetched_at <= now < view.usable_until:  # of a clock that was set back nobody knows the age
             return None
         state = self._state
         flight = None
@@ -240,47 +242,57 @@ class Renewal:
         return flight
 
     def _launch(self, flight: _Flight, now: float) -> None:
-        arguments = (flight, self._view.document, now)
+        arguments = (flight, self._view.document, now, self._state.is_place_doubtful)
         thread = threading.Thread(target=self._fly, args=arguments, name="graphql-authkit-keys", daemon=True)
-        flight.thread = thread
+        self._thread = thread
         try:
             thread.start()
         except (RuntimeError, MemoryError) as error:  # shutting down, or there are no threads left
-            flight.thread = None
-            self._land(flight, None, now, f"no thread: {error}")
+            self._land(flight, None, f"no thread: {error}")
+        except BaseException:
+            self._land(flight, None, "interrupted")
+            raise
 
-    def _fly(self, flight: _Flight, previous: Document | None, now: float) -> None:
+    def _fly(self, flight: _Flight, previous: Document | None, now: float, relocate: bool) -> None:
         started = time.monotonic()
         document: Document | None = None
         failure = "the fetch failed"
+        view: _View | None = None
         try:
             if not self._is_closed:
-                document = self._fetch(previous, now)
+                document = self._fetch(previous, now, relocate)
+                view = self._viewed(document, now)
         except (AuthError, FetchError, ValueError) as error:  # the last from what was read, and ours
             failure = error.detail if isinstance(error, AuthError) else str(error)
         except BaseException as error:  # SystemExit too: a flight that never ends would hold everyone
             failure = type(error).__name__
         finally:
-            self._land(flight, document, now, failure)
+            document = None if view is None else document
+            self._land(flight, view, failure)
         is_new = document is not None and (previous is None or document.keys is not previous.keys)
         self._tell(document, is_new, failure, time.monotonic() - started)
 
-    def _land(self, flight: _Flight, document: Document | None, started: float, failure: str) -> None:
+    def _land(self, flight: _Flight, view: _View | None, failure: str) -> None:
         state = self._state
         with state.lock:
+            if flight.has_landed:
+                return
+            flight.has_landed = True
             if state.flight is not flight:  # it was given up, and must not overwrite a newer one
                 state.hanging -= 1
+                view = None
             else:
                 state.flight = None
-                if document is None:
+                if view is None:
                     self._fail(state, self._clock(), failure)
                     if flight.kid is not None:
                         state.budget.give_back(flight.kid)
                 elif not self._is_closed:
                     state.backoff.succeed()
-                    self._view = self._viewed(document, started)
-        if document is not None:
-            flight.future.set_result(document.keys)
+                    state.is_place_doubtful = flight.kid is not None and not _has(view.keys, flight.kid)
+                    self._view = view
+        if view is not None and view.keys is not None:
+            flight.future.set_result(view.keys)
         else:
             flight.future.set_exception(KeysUnavailable(failure))
 
@@ -294,10 +306,15 @@ class Renewal:
     def _fail(self, state: _State, now: float, failure: str) -> None:
         state.backoff.fail(now)
         state.last_failure, state.failed_at = failure, time.time()
+        state.is_place_doubtful = True
         self._postpone(state.backoff.retry_at)
 
     def _new_state(self) -> _State:
         return _State(Backoff(self._times.cooldown, lambda: self._chance()), SearchBudget(self._times.cooldown))
+
+
+def _has(keys: KeySet | None, kid: str) -> bool:
+    return keys is not None and any(key.kid == kid for key in keys.keys)
 
 
 _instances: weakref.WeakSet[Renewal] = weakref.WeakSet()
@@ -306,6 +323,7 @@ _instances: weakref.WeakSet[Renewal] = weakref.WeakSet()
 def _after_fork() -> None:
     for source in tuple(_instances):
         source._state = source._new_state()
+        source._thread = None
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows

@@ -154,11 +154,15 @@ async def find_key(
     """
     keys = await await_keys(source)
     key = keys.select(header, algorithms)
-    if key is None:
+    for _ in range(2):  # a fetch that was joined may have begun before the key was published
+        if key is not None:
+            break
         flight = _refresh(source, header.kid)
-        if flight is not None:
-            keys = await _arrival(source, flight)
-            key = keys.select(header, algorithms)
+        # None: another caller's search may have landed since the look above.
+        keys = await _arrival(source, flight) if flight is not None else present_keys(source) or keys
+        key = keys.select(header, algorithms)
+        if flight is None:
+            break
     if key is None:
         raise UnknownKey(f"no key with kid {header.kid!r:.80}")
     return keys, key

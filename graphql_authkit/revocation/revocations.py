@@ -51,8 +51,10 @@ class Revocations:
             raise ConfigurationError("max_token_lifetime must be a positive number of seconds")
         self._store = store
         is_blocking = getattr(store, "is_blocking", True)
-        self._record_port: Port[..., None] = Port(store.record, blocking=is_blocking)
-        self._check_port: Port[..., Verdict] = Port(store.check, blocking=is_blocking)
+        # A store that has both forms says so by its twins; an a-twin alone makes no sense.
+        arecord, acheck = getattr(store, "arecord", None), getattr(store, "acheck", None)
+        self._record_port: Port[..., None] = Port(store.record, twin=arecord, blocking=is_blocking)
+        self._check_port: Port[..., Verdict] = Port(store.check, twin=acheck, blocking=is_blocking)
         self.max_token_lifetime = max_token_lifetime
         self._clock = clock
         self._on_event = check_listener(on_event)
@@ -60,7 +62,8 @@ class Revocations:
     @property
     def is_async_only(self) -> bool:
         """Whether the store is known to be asynchronous, so that only the a-verbs can use it."""
-        return self._check_port.is_async or self._record_port.is_async
+        is_async_only: bool = getattr(self._store, "is_async_only", False)
+        return is_async_only or self._check_port.is_async or self._record_port.is_async
 
     # ------------------------------------------------------------------------------ taking back
 

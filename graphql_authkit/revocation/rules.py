@@ -165,8 +165,8 @@ def judge(token: Revocable, rules: Iterable[Rule]) -> Verdict:
 class RevocationStore(Protocol):
     """Where rules are kept. `record` and `check` may be sync or async; each store is one or the other.
 
-    A store whose sync methods never wait says so by `is_blocking = False`; those of others run in a thread
-    where the caller is on asyncio.
+    A store may have both: then `arecord` and `acheck` are the async ones. One whose sync methods never wait
+    says so by `is_blocking = False`; those of others run in a thread where the caller is on asyncio.
 
     A store that fails raises: whatever it raises becomes StoreUnavailable, never "not revoked".
     """

@@ -61,6 +61,12 @@ class Ledger:
         """Whether there is a rule of this key, live or waiting to be forgotten."""
         return mark(fingerprint) in self._rules
 
+    def covers(self, entry: Entry) -> bool:
+        """Whether adding it would change nothing."""
+        fingerprint, not_before, expires_at = entry
+        known = self._rules.get(mark(fingerprint))
+        return known is not None and _merge(known, _pack(not_before, expires_at)) == known
+
     def add(self, entry: Entry) -> None:
         """Merge a rule with an older one of its key: the stricter not-before, the later expiry."""
         fingerprint, not_before, expires_at = entry

@@ -1,0 +1,335 @@
+"""Revocations in Redis or Valkey, shared by every process that can reach it. Needs graphql-authkit[redis].
+
+Keys, all in one hash slot: `<prefix>:epoch`; `<prefix>:rule:<fingerprint>` for each rule, which expires by
+itself; and `<prefix>:log`, a stream of what was recorded, which replicas follow. Identifiers are kept as
+fingerprints only. What survives a crash of the server is what its own settings say (`appendonly yes`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import re
+import secrets
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from ..errors import ConfigurationError, StoreUnavailable
+from ..revocation import Revocable, Rule, Verdict, fingerprint
+from .ledger import Entry
+from .origin import Breaker, NoEpoch, Snapshot, checked_entry, judge_found, looked_up
+
+try:
+    import redis
+    import redis.asyncio
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+except ImportError as error:
+    raise ImportError("RedisRevocationStore needs: pip install 'graphql-authkit[redis]'") from error
+
+__all__ = ["RedisRevocationStore"]
+
+CHUNK = 10_000
+_VALUE = re.compile(rb"(\d{1,12})? (\d{1,12})")
+_STREAM_ID = re.compile(r"(\d+)-(\d+)")
+_SETTINGS = ("host", "port", "db", "username", "password", "credential_provider", "path")
+
+# The server keeps a rule an hour beyond its end, since clocks differ.
+# KEYS: epoch, rule, log. ARGV: fingerprint, not_before or "", expires_at, the least log id, whether to need the epoch.
+_RECORD = """
+if ARGV[5] == "1" and redis.call("EXISTS", KEYS[1]) == 0 then return 0 end
+local before, expires = ARGV[2], tonumber(ARGV[3])
+local old = redis.call("GET", KEYS[2])
+if old then
+  local old_before, old_expires = string.match(old, "^(%d*) (%d+)$")
+  if not old_expires then return redis.error_reply("the rule is broken") end
+  expires = math.max(expires, tonumber(old_expires))
+  if before == "" or old_before == "" then before = ""
+  else before = string.format("%.0f", math.max(tonumber(before), tonumber(old_before))) end
+end
+local value = before .. " " .. string.format("%.0f", expires)
+redis.call("SET", KEYS[2], value, "EXAT", string.format("%.0f", expires + 3600))
+redis.call("XADD", KEYS[3], "MINID", "~", ARGV[4], "*", "f", ARGV[1], "v", value)
+return 1
+"""
+
+
+class RedisRevocationStore:
+    """Rules in Redis. Alone, it is asked once for each request; under a ReplicatedRevocationStore, never.
+
+    Before its first use `create()` must have been called once, by whoever sets the system up: a server
+    without the marker that it makes has lost its data, and every answer is then StoreUnavailable.
+
+    Args:
+        client: A `redis.Redis` or `redis.asyncio.Redis`, for its address and credentials: the store makes
+            connections of its own, for threads and for asyncio, with the deadline and without retries.
+        prefix: Of all keys. One in braces keeps them in one slot of a cluster.
+        deadline: Seconds for each exchange.
+        log_seconds: How long the log goes back; no rule may live longer.
+
+    Raises:
+        ConfigurationError: Not such a client, or no sensible numbers.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis | redis.asyncio.Redis,
+        *,
+        prefix: str = "{graphql-authkit}",
+        deadline: float = 0.25,
+        log_seconds: float = 8 * 86_400.0,
+    ) -> None:
+        if not isinstance(client, redis.Redis | redis.asyncio.Redis):
+            raise ConfigurationError(f"client= takes a redis.Redis, sync or async, not a {type(client).__name__}")
+        if not prefix or not 0 < deadline < math.inf or not 0 < log_seconds < math.inf:
+            raise ConfigurationError("prefix, deadline and log_seconds must be given, and positive")
+        self._client = client
+        self._prefix = prefix
+        self._deadline = deadline
+        self._log_seconds = log_seconds
+        self._epoch_key, self._log_key = f"{prefix}:epoch", f"{prefix}:log"
+        self._sync = self._connect(deadline)
+        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, redis.asyncio.Redis]
+        self._loops = weakref.WeakKeyDictionary()
+        self._breaker = Breaker()
+
+    # ------------------------------------------------------------------------------------ the store
+
+    def create(self) -> bool:
+        """Mark the server as holding the list from now on; False if it was marked already.
+
+        Raises:
+            StoreUnavailable: It cannot be reached.
+        """
+        with self._exchange():
+            return bool(self._sync.set(self._epoch_key, secrets.token_hex(16), nx=True))
+
+    def record(self, rule: Rule, now: float) -> None:
+        """Keep a rule; see RevocationStore."""
+        with self._exchange():
+            _check_recorded(self._sync.eval(_RECORD, 3, *self._recording(_entry(rule), now)))
+
+    async def arecord(self, rule: Rule, now: float) -> None:
+        """`record` on asyncio."""
+        async with self._aexchange() as client:
+            _check_recorded(await client.eval(_RECORD, 3, *self._recording(_entry(rule), now)))
+
+    def check(self, token: Revocable, now: float) -> Verdict:
+        """The verdict on a token, in one exchange."""
+        keys = looked_up(token)
+        with self._exchange():
+            found = self._found(keys, self._sync.mget(self._asked(keys)))
+        return judge_found(token, keys, found, now)
+
+    async def acheck(self, token: Revocable, now: float) -> Verdict:
+        """`check` on asyncio."""
+        keys = looked_up(token)
+        async with self._aexchange() as client:
+            found = self._found(keys, await client.mget(self._asked(keys)))
+        return judge_found(token, keys, found, now)
+
+    def local_check(self, token: Revocable, now: float) -> None:
+        """None: only the server can say."""
+
+    def open_feed(self, timeout: float) -> RedisFeed:
+        """A connection for a follower; see `origin`."""
+        return RedisFeed(self, self._connect(timeout))
+
+    def close(self) -> None:
+        """Give back the connections made for threads."""
+        self._sync.close()
+
+    # --------------------------------------------------------------------------------- connections
+
+    def _settings(self, timeout: float) -> dict[str, Any]:
+        given = self._client.connection_pool.connection_kwargs
+        kept = {name: value for name, value in given.items() if name in _SETTINGS or name.startswith("ssl_")}
+        return {**kept, "socket_timeout": timeout, "socket_connect_timeout": timeout, "decode_responses": False}
+
+    def _connect(self, timeout: float) -> redis.Redis:
+        kind = _matching(redis, self._client)
+        pool = redis.ConnectionPool(connection_class=kind, retry=Retry(NoBackoff(), 0), **self._settings(timeout))
+        return redis.Redis(connection_pool=pool)
+
+    def _aconnect(self) -> redis.asyncio.Redis:
+        loop = asyncio.get_running_loop()
+        client = self._loops.get(loop)
+        if client is None:
+            from redis.asyncio.retry import Retry as AsyncRetry
+
+            kind = _matching(redis.asyncio, self._client)
+            settings = self._settings(self._deadline)
+            retry = AsyncRetry(NoBackoff(), 0)
+            pool = redis.asyncio.ConnectionPool(connection_class=kind, retry=retry, **settings)
+            client = self._loops[loop] = redis.asyncio.Redis(connection_pool=pool)
+        return client
+
+    @contextlib.contextmanager
+    def _exchange(self) -> Iterator[None]:
+        self._breaker.enter()
+        try:
+            yield
+        except Exception:
+            self._breaker.failed()
+            # After a reply that was not understood the next one on this connection may be another's.
+            self._sync.connection_pool.disconnect()
+            raise
+        self._breaker.succeeded()
+
+    @contextlib.asynccontextmanager
+    async def _aexchange(self) -> Any:
+        self._breaker.enter()
+        client = self._aconnect()
+        try:
+            async with asyncio.timeout(self._deadline):
+                yield client
+        except Exception:
+            self._breaker.failed()
+            await client.connection_pool.disconnect()
+            raise
+        self._breaker.succeeded()
+
+    # --------------------------------------------------------------------------------------- words
+
+    def _asked(self, keys: Iterable[bytes]) -> list[str]:
+        return [self._epoch_key, *(f"{self._prefix}:rule:{name.hex()}" for name in keys)]
+
+    def _found(self, keys: Sequence[bytes] | Iterable[bytes], reply: Any) -> list[Entry]:
+        names = list(keys)
+        if not isinstance(reply, list) or len(reply) != len(names) + 1:
+            raise StoreUnavailable("the reply is not one to the question")
+        _check_epoch(reply[0])
+        return [_read(name, value) for name, value in zip(names, reply[1:], strict=True) if value is not None]
+
+    def _recording(self, entry: Entry, now: float, *, needs_epoch: bool = True) -> tuple[str | bytes, ...]:
+        name, not_before, expires_at = entry
+        if expires_at - now > self._log_seconds:
+            raise StoreUnavailable("the rule lives longer than log_seconds=: make that longer than max_token_lifetime=")
+        rule_key = f"{self._prefix}:rule:{name.hex()}"
+        before = "" if not_before is None else str(int(not_before))
+        least = f"{max(0, int((now - self._log_seconds) * 1000))}-0"
+        flag = "1" if needs_epoch else "0"
+        return self._epoch_key, rule_key, self._log_key, name, before, str(math.ceil(expires_at)), least, flag
+
+
+class RedisFeed:
+    """One follower's connection; see `origin.Feed`."""
+
+    def __init__(self, store: RedisRevocationStore, client: redis.Redis) -> None:
+        self._store = store
+        self._client = client
+
+    def snapshot(self) -> Snapshot:
+        """Read the log from its beginning."""
+        epoch = _check_epoch(self._client.get(self._store._epoch_key))
+        return Snapshot(epoch, self._last_id(), self._entries())
+
+    def _entries(self) -> Iterator[Entry]:
+        least = "-"
+        while True:
+            reply: Any = self._client.xrange(self._store._log_key, min=least, count=CHUNK)
+            yield from (_read_logged(fields) for _, fields in reply)
+            if len(reply) < CHUNK:
+                return
+            least = "(" + _text(reply[-1][0])
+
+    def poll(self, position: str, wait: float) -> tuple[str, str, Sequence[Entry]]:
+        """What the log got after a position."""
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.xread({self._store._log_key: position}, count=CHUNK, block=max(1, int(wait * 1000)))
+        pipeline.get(self._store._epoch_key)
+        logged, epoch = pipeline.execute()
+        entries = [] if not logged else _streamed(logged)
+        if not entries and _ordered(self._last_id()) < _ordered(position):
+            raise LookupError("the log ends before what was read of it")
+        new = position if not entries else _text(entries[-1][0])
+        return _check_epoch(epoch), new, [_read_logged(fields) for _, fields in entries]
+
+    def push(self, entries: Iterable[Entry]) -> None:
+        """Merge rules into the server, whether or not it has an epoch."""
+        now = self._client.time()[0]
+        pipeline = self._client.pipeline(transaction=False)
+        for number, entry in enumerate(entries, 1):
+            pipeline.eval(_RECORD, 3, *self._store._recording(entry, now, needs_epoch=False))
+            if number % 1000 == 0:
+                pipeline.execute()
+        pipeline.execute()
+
+    def claim(self, epoch: str) -> bool:
+        """Give a server that has no epoch this one."""
+        return bool(self._client.set(self._store._epoch_key, epoch, nx=True))
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._client.close()
+
+    def _last_id(self) -> str:
+        try:
+            return _text(self._client.xinfo_stream(self._store._log_key)["last-generated-id"])
+        except redis.ResponseError as error:
+            if "no such key" in str(error):
+                return "0-0"
+            raise
+
+
+def _matching(module: Any, client: Any) -> Any:
+    """The connection class of that module that reaches the server in the same way."""
+    name = client.connection_pool.connection_class.__name__
+    kind = getattr(module.connection, name, None)
+    if kind is None:
+        raise ConfigurationError(f"connections of class {name} are not known here")
+    return kind
+
+
+def _entry(rule: Rule) -> Entry:
+    return fingerprint(rule.key), rule.not_before, rule.expires_at
+
+
+def _check_epoch(value: object) -> str:
+    if value is None:
+        raise NoEpoch("the server has no epoch: it lost its data, or create() was never called")
+    return _text(value)
+
+
+def _check_recorded(reply: object) -> None:
+    if reply == 0:
+        _check_epoch(None)
+    if reply != 1:
+        raise StoreUnavailable("the reply is not one to the question")
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, bytes):
+        raise StoreUnavailable("the reply is not one to the question")
+    return value.decode("ascii")
+
+
+def _read(name: bytes, value: object) -> Entry:
+    match = _VALUE.fullmatch(value) if isinstance(value, bytes) else None
+    if match is None:
+        raise StoreUnavailable("the server holds what is no rule")
+    return checked_entry(name, match[1], match[2])
+
+
+def _read_logged(fields: Any) -> Entry:
+    if not isinstance(fields, dict):
+        raise StoreUnavailable("the log holds what is no rule")
+    return _read(fields.get(b"f", b""), fields.get(b"v"))
+
+
+def _streamed(reply: Any) -> list[Any]:
+    """RESP2 gives a list of streams, RESP3 a map of them."""
+    streams = list(reply.values()) if isinstance(reply, dict) else [stream[1] for stream in reply]
+    entries = streams[0]
+    if entries and isinstance(entries[0], list) and entries[0] and isinstance(entries[0][0], tuple | list):
+        entries = entries[0]
+    return list(entries)
+
+
+def _ordered(stream_id: str) -> tuple[int, int]:
+    match = _STREAM_ID.fullmatch(stream_id)
+    if match is None:
+        raise StoreUnavailable("the reply is not one to the question")
+    return int(match[1]), int(match[2])
