@@ -23,12 +23,12 @@ class GenerationalCache(Generic[K, V]):
         weight: The most that one generation weighs, as `put` is told.
     """
 
-    __slots__ = ("_heaviest", "_largest", "_old", "_weight", "_young")
+    __slots__ = ("_heaviest", "_old", "_weight", "_young", "size")
 
     def __init__(self, size: int, *, weight: int = 0) -> None:
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise ConfigurationError("a cache holds at least one entry")
-        self._largest = size
+        self.size = size
         self._heaviest = weight
         self._weight = 0
         self._young: dict[K, V] = {}
@@ -48,7 +48,7 @@ class GenerationalCache(Generic[K, V]):
         young = self._young
         young[key] = value
         self._weight += weight
-        if len(young) >= self._largest or self._weight > self._heaviest:
+        if len(young) >= self.size or self._weight > self._heaviest:
             self._old = young
             self._young = {}
             self._weight = 0

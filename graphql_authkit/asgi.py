@@ -68,9 +68,10 @@ class AuthMiddleware:
                 scope, receive = _bare(scope), _without_body(receive)
             else:
                 # Names are compared in lower case, though the specification has servers send them so.
-                values = [
-                    value for name, value in scope["headers"] if len(name) == 13 and name.lower() == b"authorization"
-                ]
+                values = []
+                for name, value in scope["headers"]:
+                    if len(name) == 13 and name.lower() == b"authorization":
+                        values.append(value)
                 try:
                     known = self._auth._recall_field(values[0]) if len(values) == 1 else None
                     auth = await self._authenticate(scope, values) if known is None else known
@@ -83,7 +84,6 @@ class AuthMiddleware:
             scope["auth"] = auth
             scope["user"] = _StarletteUser(auth)
         request = serving(auth)
-        request.begin()
         try:
             await self._app(scope, receive, send)
         finally:

@@ -33,7 +33,6 @@ __all__ = ["Authenticator", "current_auth", "serving"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-CONTEXTS_REMEMBERED = 4096
 FIELD = "authorization"
 
 _log = logging.getLogger("graphql_authkit")
@@ -50,10 +49,10 @@ def current_auth() -> AuthContext:
 
 
 class serving:  # noqa: N801 - reads as a verb: `with serving(auth):`
-    """Make `current_auth()` answer this context until closed. For adapters.
+    """Make `current_auth()` answer this context from now on, until it ends. For adapters.
 
-    Requests of one thread may interleave, and close in any order, twice, or in another context than they
-    were opened in.
+    Requests of one thread may interleave, and end in any order, twice, or in another context than they
+    began in.
 
     Args:
         auth: The context of the request now being served.
@@ -66,25 +65,26 @@ class serving:  # noqa: N801 - reads as a verb: `with serving(auth):`
         outer = _current.get()
         self._outer: serving | None = outer if outer is None or outer._is_open else _open(outer)
         self._is_open: bool = True
-
-    def begin(self) -> None:
-        """Make it so from now on; `end()` ends it. What `with` does, at less cost."""
         _current.set(self)
 
     def end(self) -> None:
-        """End the request here."""
+        """End the request, here and wherever else it is known."""
         self._is_open = False
         current = _current.get()
         _current.set(self._outer if current is self and self._outer is None else _open(current))
 
+    def pause(self) -> None:
+        """Leave the context variable as it was; `call` comes back to the request."""
+        _current.set(self._outer)
+
     def __enter__(self) -> None:
-        _current.set(self)
+        """It has begun."""
 
     def __exit__(self, *_exc: object) -> None:
         self.end()
 
     def close(self) -> None:
-        """End the request, wherever it is known."""
+        """End the request, wherever it is known, from outside of it."""
         self._is_open = False
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -139,9 +139,10 @@ class Authenticator:
         # Exactly ours: a subclass may ask for more in its `verify`, which these go past.
         self._ours = verifier if isinstance(verifier, JWTVerifier | ByIssuer) and _is_plain(verifier) else None
         self._verify_now = None if self._ours is None or load_user is not None else self._ours._verify_now
-        self._remembers = self._ours is not None and self._ours._remembers
+        remembered = 0 if self._ours is None else self._ours._remembers
+        self._remembers = remembered > 0
         self._contexts: GenerationalCache[VerifiedToken, tuple[AuthenticatedContext, RequestAdmitted]]
-        self._contexts = GenerationalCache(CONTEXTS_REMEMBERED)
+        self._contexts = GenerationalCache(remembered or 1)
         self._verify: Port[..., VerifiedToken] = Port(verifier.verify, twin=verifier.averify, blocking=False)
         self._revocations = revocations
         self._load_user = None if load_user is None else Port(load_user)

@@ -49,6 +49,7 @@ class AuthMiddleware:
         realm: str = "GraphQL",
     ) -> None:
         self._app = app
+        self._auth = auth
         self._gate = Gate(auth, paths=paths, public_paths=public_paths, optional=optional, realm=realm)
         if auth.is_async_only:
             raise ConfigurationError("WSGI cannot await: load_user and the revocation store must be synchronous")
@@ -69,8 +70,12 @@ class AuthMiddleware:
         return self._serve(auth, environ, start_response)
 
     def _authenticate(self, field: str | None) -> AuthContext:
+        if field is not None and field.isascii():
+            known = self._auth._recall_field(field.encode())
+            if known is not None:
+                return known
         request = Request([] if field is None else [("authorization", field)])
-        return self._gate.auth.authenticate(request, optional=self._gate.optional)
+        return self._auth.authenticate(request, optional=self._gate.optional)
 
     def _guards(self, environ: WSGIEnvironment) -> bool:
         # A path without its leading slash is a trick: routers put it there, and read another path than we do.
@@ -84,16 +89,17 @@ class AuthMiddleware:
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else response.body]
 
     def _serve(self, auth: AuthContext, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        scope = serving(auth)
+        request = serving(auth)
         try:
-            body = scope.call(self._app, environ, start_response)
+            body = self._app(environ, start_response)
         except BaseException:
-            scope.close()
+            request.end()
             raise
         if isinstance(body, list | tuple):  # finished: no more of the app runs
-            scope.close()
+            request.end()
             return body
-        return _Body(body, scope)
+        request.pause()
+        return _Body(body, request)
 
 
 class _Body:

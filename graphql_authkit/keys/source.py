@@ -11,7 +11,7 @@ from .._flow import wait
 from .._jws import Header
 from ..errors import AuthError, KeysUnavailable, UnknownKey
 
-__all__ = ["KeySet", "KeySource", "StaticSource", "await_keys", "find_key", "present_keys"]
+__all__ = ["KeySet", "KeySource", "StaticSource", "await_keys", "find_key", "present_keys", "unavailable"]
 
 
 class KeySet:
@@ -125,7 +125,7 @@ def present_keys(source: KeySource) -> KeySet | None:
     try:
         return source.key_set()
     except Exception as error:
-        raise _unavailable(error) from error
+        raise unavailable(error) from error
 
 
 async def await_keys(source: KeySource) -> KeySet:
@@ -172,7 +172,7 @@ def _refresh(source: KeySource, unknown_kid: str | None) -> Future[KeySet] | Non
     try:
         return source.refresh(unknown_kid)
     except Exception as error:
-        raise _unavailable(error) from error
+        raise unavailable(error) from error
 
 
 async def _arrival(source: KeySource, flight: Future[KeySet]) -> KeySet:
@@ -181,10 +181,10 @@ async def _arrival(source: KeySource, flight: Future[KeySet]) -> KeySet:
     except TimeoutError:
         raise KeysUnavailable(f"no keys within {source.timeout:g} s") from None
     except Exception as error:  # the flight's own error object is everyone's: raise one of our own
-        raise _unavailable(error) from None
+        raise unavailable(error) from None
 
 
-def _unavailable(error: Exception) -> KeysUnavailable:
+def unavailable(error: Exception) -> KeysUnavailable:
     """What a source's failure is to a caller."""
     if isinstance(error, KeysUnavailable):
         return KeysUnavailable(error.detail, retry_after=error.retry_after)

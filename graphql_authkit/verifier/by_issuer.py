@@ -11,7 +11,7 @@ from .._jws import encode, parse, parse_object
 from ..errors import ConfigurationError, KeysUnavailable, UnknownKey
 from ..keys.source import await_keys
 from ..model import VerifiedToken
-from .jwt import DEFAULT_CACHE_SIZE, JWTVerifier
+from .jwt import JWTVerifier
 
 __all__ = ["ByIssuer"]
 
@@ -38,7 +38,7 @@ class ByIssuer:
         if not self._by_issuer:
             raise ConfigurationError("ByIssuer needs at least one verifier")
         self._max_token_bytes = max(v._max_token_bytes for v in self._by_issuer.values())
-        self._chosen: GenerationalCache[bytes, JWTVerifier] = GenerationalCache(DEFAULT_CACHE_SIZE)
+        self._chosen: GenerationalCache[bytes, JWTVerifier] = GenerationalCache(self._remembers or 1)
 
     def verify(self, token: str) -> VerifiedToken:
         """Verify with the issuer's own verifier; raises as JWTVerifier.verify, UnknownKey for no such issuer."""
@@ -73,8 +73,8 @@ class ByIssuer:
             raise failure
 
     @property
-    def _remembers(self) -> bool:
-        return all(verifier._remembers for verifier in self._by_issuer.values())
+    def _remembers(self) -> int:
+        return sum(verifier._remembers for verifier in dict.fromkeys(self._by_issuer.values()))
 
     def _recall(self, encoded: bytes) -> VerifiedToken | None:
         """A token that was verified before; see JWTVerifier."""

@@ -29,7 +29,7 @@ from ..errors import (
 from ..events import Listener, log_danger, log_event
 from ..keys import KeySet, KeySource, RemoteJWKS
 from ..keys.discovery import tenant_issuers
-from ..keys.source import await_keys, find_key, present_keys
+from ..keys.source import await_keys, find_key, present_keys, unavailable
 from ..model import VerifiedToken
 
 __all__ = ["JWTVerifier", "VerifierOptions"]
@@ -161,6 +161,7 @@ class JWTVerifier:
         self.keys = keys
         self._algorithms = _check_algorithms(algorithms, keys)
         self._max_token_bytes = max_token_bytes
+        self._too_long = f"not a str, or longer than max_token_bytes={max_token_bytes}"
         self._clock = clock
         self._headers: GenerationalCache[bytes, _Known] = GenerationalCache(HEADERS_REMEMBERED)
         size = DEFAULT_CACHE_SIZE if cache is True else (cache or 0)
@@ -243,8 +244,9 @@ class JWTVerifier:
         await arun(await_keys(self.keys))
 
     @property
-    def _remembers(self) -> bool:
-        return self._cache is not None
+    def _remembers(self) -> int:
+        """How many tokens."""
+        return 0 if self._cache is None else self._cache.size
 
     def _recall(self, encoded: bytes) -> VerifiedToken | None:
         """A token that was verified before by this verifier, with the key set of now, if it is still in time."""
@@ -257,7 +259,11 @@ class JWTVerifier:
         if entry is None:
             return None
         verified, keys, starts, ends = entry
-        if keys is not present_keys(self.keys):
+        try:
+            present = self.keys.key_set()
+        except Exception as error:
+            raise unavailable(error) from error
+        if keys is not present:
             return None
         now = self._clock()
         if not starts <= now < ends:
@@ -267,7 +273,7 @@ class JWTVerifier:
     def _verify_now(self, token: str) -> VerifiedToken | None:
         """The warm path, a plain function: a token seen before, or with a header seen before; else None."""
         if not isinstance(token, str) or len(token) > self._max_token_bytes:
-            raise MalformedToken(f"not a str, or longer than max_token_bytes={self._max_token_bytes}")
+            raise MalformedToken(self._too_long)
         encoded = encode(token, self._max_token_bytes)
         digest = b""
         if self._cache is not None:
