@@ -27,6 +27,7 @@ bench: setup-bench
 	$(BENCH)/bin/python -m benchmarks.middleware
 	-$(BENCH)/bin/python -m benchmarks.http
 	$(BENCH)/bin/python -m benchmarks.keys
+	$(BENCH)/bin/python -m benchmarks.revocation
 	$(BENCH)/bin/python -m benchmarks.page
 
 docs: setup

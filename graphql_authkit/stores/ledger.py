@@ -77,7 +77,8 @@ class Ledger:
             packed = _merge(known, packed)
             if packed == known:
                 return
-        self._rules[name] = self._shared.setdefault(packed, packed)
+        # Rules of tokens that end in one minute share their integer; other dates are too many to be worth it.
+        self._rules[name] = self._shared.setdefault(packed, packed) if not_before is None else packed
         self._write(fingerprint, packed)
         if self._written > 2 * len(self._rules) + 64:
             self._rewrite()
@@ -89,7 +90,7 @@ class Ledger:
     def _rewrite(self) -> None:
         """Drop what merged rules left behind, so that the pages stay as bounded as the rules."""
         pages, self._pages, self._written = self._pages, {}, 0
-        self._shared = {packed: packed for packed in self._rules.values()}
+        self._shared = {packed: packed for packed in self._rules.values() if not packed & _NOT_BEFORE}
         for page in pages.values():
             for fingerprint, packed in _ENTRY.iter_unpack(page):
                 if self._rules.get(mark(fingerprint)) == packed:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ..errors import ConfigurationError, StoreUnavailable
-from ..revocation import Revocable, Rule, Verdict, fingerprint
+from ..revocation import FINGERPRINT_BYTES, Revocable, Rule, Verdict, fingerprint
 from .ledger import Entry
 from .origin import Breaker, NoEpoch, Snapshot, checked_entry, judge_found, looked_up
 
@@ -51,7 +51,7 @@ if old then
 end
 local value = before .. " " .. string.format("%.0f", expires)
 redis.call("SET", KEYS[2], value, "EXAT", string.format("%.0f", expires + 3600))
-redis.call("XADD", KEYS[3], "MINID", "~", ARGV[4], "*", "f", ARGV[1], "v", value)
+redis.call("XADD", KEYS[3], "MINID", "~", ARGV[4], "*", "e", ARGV[1] .. value)
 return 1
 """
 
@@ -227,13 +227,21 @@ class RedisFeed:
         return Snapshot(epoch, self._last_id(), self._entries())
 
     def _entries(self) -> Iterator[Entry]:
-        least = "-"
-        while True:
-            reply: Any = self._client.xrange(self._store._log_key, min=least, count=CHUNK)
-            yield from (_read_logged(fields) for _, fields in reply)
-            if len(reply) < CHUNK:
-                return
-            least = "(" + _text(reply[-1][0])
+        """By the bare protocol: redis-py's own reading of streams takes as long again."""
+        connection: Any = self._client.connection_pool.get_connection()
+        try:
+            least = "-"
+            while True:
+                connection.send_command("XRANGE", self._store._log_key, least, "+", "COUNT", CHUNK)
+                reply: Any = connection.read_response()
+                for _, fields in reply:
+                    yield _read_logged(fields)
+                if len(reply) < CHUNK:
+                    return
+                least = "(" + _text(reply[-1][0])
+        finally:
+            connection.disconnect()  # a reply may be left in it
+            self._client.connection_pool.release(connection)
 
     def poll(self, position: str, wait: float) -> tuple[str, str, Sequence[Entry]]:
         """What the log got after a position."""
@@ -314,9 +322,11 @@ def _read(name: bytes, value: object) -> Entry:
 
 
 def _read_logged(fields: Any) -> Entry:
-    if not isinstance(fields, dict):
+    """An entry's one field, as a list of name and value or, by redis-py, a dict."""
+    logged = fields.get(b"e") if isinstance(fields, dict) else fields[1] if isinstance(fields, list) else None
+    if not isinstance(logged, bytes):
         raise StoreUnavailable("the log holds what is no rule")
-    return _read(fields.get(b"f", b""), fields.get(b"v"))
+    return _read(logged[:FINGERPRINT_BYTES], logged[FINGERPRINT_BYTES:])
 
 
 def _streamed(reply: Any) -> list[Any]:
