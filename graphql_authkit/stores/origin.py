@@ -66,7 +66,7 @@ class Feed(Protocol):
         ...  # pragma: no cover
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Give the connection back; another thread may call it, to end the exchange under way."""
         ...  # pragma: no cover
 
 

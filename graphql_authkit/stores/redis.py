@@ -220,6 +220,7 @@ class RedisFeed:
     def __init__(self, store: RedisRevocationStore, client: redis.Redis) -> None:
         self._store = store
         self._client = client
+        self._is_closed = False
 
     def snapshot(self) -> Snapshot:
         """Read the log from its beginning."""
@@ -245,6 +246,8 @@ class RedisFeed:
 
     def poll(self, position: str, wait: float) -> tuple[str, str, Sequence[Entry]]:
         """What the log got after a position."""
+        if self._is_closed:  # redis-py would connect again
+            raise StoreUnavailable("the feed is closed")
         pipeline = self._client.pipeline(transaction=False)
         pipeline.xread({self._store._log_key: position}, count=CHUNK, block=max(1, int(wait * 1000)))
         pipeline.get(self._store._epoch_key)
@@ -270,8 +273,9 @@ class RedisFeed:
         return bool(self._client.set(self._store._epoch_key, epoch, nx=True))
 
     def close(self) -> None:
-        """Give the connection back."""
-        self._client.close()
+        """Give the connection back, whatever it is waiting for."""
+        self._is_closed = True
+        self._client.connection_pool.disconnect()
 
     def _last_id(self) -> str:
         try:

@@ -110,6 +110,7 @@ class ReplicatedRevocationStore:
         self._position: str | None = None
         self._last_error: str | None = None
         self._is_closed = False
+        self._feed: Feed | None = None
         self._follower: threading.Thread | None = None
         self._new_follower()
         _instances.add(self)
@@ -189,6 +190,9 @@ class ReplicatedRevocationStore:
             self._is_closed = True
             follower, self._follower = self._follower, threading.current_thread()
         self._stop.set()
+        feed = self._feed
+        if feed is not None:
+            feed.close()  # which ends the exchange under way
         if follower is not None and follower is not threading.current_thread():
             follower.join(self._max_staleness)
         self._known_at = -math.inf
@@ -196,6 +200,7 @@ class ReplicatedRevocationStore:
 
     def _new_follower(self) -> None:
         self._lock = threading.Lock()
+        self._feed = None
         self._stop = threading.Event()
         self._loaded = threading.Event()
         if self._known_at > -math.inf:
@@ -209,7 +214,7 @@ class ReplicatedRevocationStore:
         stop = self._stop
         while not stop.is_set():
             try:
-                feed = self._origin.open_feed(self._max_staleness)
+                self._feed = feed = self._origin.open_feed(self._max_staleness)
                 try:
                     if self._position is None:
                         self._load(feed)
@@ -219,6 +224,8 @@ class ReplicatedRevocationStore:
                 finally:
                     feed.close()
             except Exception as error:
+                if stop.is_set():
+                    return
                 if isinstance(error, LookupError):
                     self._position = None
                 self._fail(error)

@@ -195,6 +195,7 @@ class SQLFeed:
     def __init__(self, engine: Engine, timeout: float) -> None:
         self._engine = engine
         self._bounded = Bounded("graphql-authkit-sql-feed", timeout, workers=2)
+        self._is_closed = False
 
     def snapshot(self) -> Snapshot:
         """Read every rule that lives."""
@@ -224,7 +225,7 @@ class SQLFeed:
             epoch, change, rows = self._exchange(lambda connection: _read_changes(connection, int(position)))
             if change < int(position):
                 raise LookupError("the table ends before what was read of it")
-            if rows or time.monotonic() >= until:
+            if rows or self._is_closed or time.monotonic() >= until:
                 break
             time.sleep(POLL)
         last = int(rows[-1][3]) if rows else int(position)
@@ -250,7 +251,8 @@ class SQLFeed:
         return self._exchange(lambda connection: _mark(connection, epoch))
 
     def close(self) -> None:
-        """End the threads that are not busy."""
+        """End the threads that are not busy, and the waiting."""
+        self._is_closed = True
         self._bounded.close()
 
     def _exchange(self, work: Callable[[Connection], T]) -> T:

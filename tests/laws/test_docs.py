@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SYBIL = Sybil(parsers=[PythonCodeBlockParser()])
 
 
-PAGES = ["docs/getting-started.md", "docs/errors.md", "docs/frameworks.md", "docs/providers.md"]
+PAGES = ["docs/getting-started.md", "docs/errors.md", "docs/frameworks.md", "docs/providers.md", "docs/revocation.md"]
 
 
 @pytest.mark.parametrize("name", PAGES)

