@@ -20,9 +20,9 @@ from jwt.algorithms import get_default_algorithms
 
 from .errors import BadSignature
 
-__all__ = ["ALGORITHMS", "Algorithm", "Check", "VerificationKey", "signature_check"]
+__all__ = ["ALGORITHMS", "Algorithm", "Check", "VerificationKey", "check_signature", "signature_check"]
 
-Check: TypeAlias = Callable[[bytes, bytes], None]
+Check: TypeAlias = Callable[[bytes, bytes], object]
 """Takes signature and signing input; returns None if the one is good for the other, else raises anything."""
 
 
@@ -90,6 +90,20 @@ def signature_check(algorithm: Algorithm, key: VerificationKey) -> Check:
     if not key.serves(algorithm):
         raise BadSignature(f"the key does not serve {algorithm.name}")
     return algorithm.make_check(key.material)
+
+
+def check_signature(check: Check, signature: bytes, signing_input: bytes, name: str) -> None:
+    """Ask a check, and take for a yes only what is one.
+
+    Raises:
+        BadSignature: With the name in its detail.
+    """
+    try:
+        answer = check(signature, signing_input)
+    except Exception as error:  # a backend that stumbles over hostile bytes has not verified them
+        raise BadSignature(f"{name}: {type(error).__name__}") from error
+    if answer is not None:  # a check says no by raising; one that answers is not understood
+        raise BadSignature(name)
 
 
 def _hmac(digest: hashes.HashAlgorithm) -> Callable[[bytes], Check]:

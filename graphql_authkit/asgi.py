@@ -8,9 +8,10 @@ from typing import Any, TypeAlias
 from ._gate import FIELDS, Gate, is_preflight, is_preflight_field
 from .authenticator import Authenticator, serving
 from .errors import AuthError
+from .logout import MAX_BODY_BYTES, BackChannelLogout
 from .model import ANONYMOUS, STATE_KEY, AuthContext, Request, Response
 
-__all__ = ["AuthMiddleware"]
+__all__ = ["AuthMiddleware", "logout_app"]
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -165,7 +166,38 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, response: Response
             await send({"type": "websocket.close", "code": 1008, "reason": ""})  # servers answer 403
             return
         kind = "websocket.http.response"
+    await _respond(send, kind, response, b"" if scope.get("method") == "HEAD" else response.body)
+
+
+def logout_app(logout: BackChannelLogout) -> ASGIApp:
+    """An ASGI app for the provider to post logout tokens to; mount it where the middleware does not guard."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError("logout tokens come by HTTP")
+        if scope["method"] != "POST":
+            response = Response(405, (("Allow", "POST"), ("Content-Length", "0")), b"")
+        else:
+            types = [value for name, value in scope["headers"] if name.lower() == b"content-type"]
+            content_type = types[0].decode("latin-1") if len(types) == 1 else ""
+            response = await logout.ahandle(content_type, await _body(receive, MAX_BODY_BYTES))
+        await _respond(send, "http.response", response, response.body)
+
+    return app
+
+
+async def _body(receive: Receive, limit: int) -> bytes:
+    """The whole body, or a little more than the limit of one that is longer."""
+    body = b""
+    while len(body) <= limit:
+        message = await receive()
+        body += message.get("body", b"")
+        if message["type"] == "http.disconnect" or not message.get("more_body"):
+            break
+    return body
+
+
+async def _respond(send: Send, kind: str, response: Response, body: bytes) -> None:
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
     await send({"type": f"{kind}.start", "status": response.status, "headers": headers})
-    body = b"" if scope.get("method") == "HEAD" else response.body
     await send({"type": f"{kind}.body", "body": body})

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 from .errors import ClaimRejected, ConfigurationError, TokenExpired
 from .model import VerifiedToken, digest_key, token_key, verified_token
 
-__all__ = ["ClaimPath", "ClaimsPolicy", "Profile", "read_claim"]
+__all__ = ["ClaimPath", "ClaimsPolicy", "Profile", "read_claim", "read_date", "read_strings", "read_text"]
 
 ClaimPath: TypeAlias = str | tuple[str, ...]
 """A claim's name, or the way to a nested one: `("realm_access", "roles")`."""
@@ -109,23 +109,23 @@ class ClaimsPolicy:
         client_id = self._check_audience(claims)
         expires_at, issued_at, not_before = get("exp"), get("iat"), get("nbf")
         if type(expires_at) is not int or not 0 <= expires_at <= _LATEST:
-            expires_at = _date(claims, "exp")
+            expires_at = read_date(claims, "exp")
             if expires_at is None:
                 raise ClaimRejected("exp", "missing: a token must end")
         if type(issued_at) is not int or not 0 <= issued_at <= _LATEST:
-            issued_at = _date(claims, "iat")
+            issued_at = read_date(claims, "iat")
         if type(not_before) is not int or not 0 <= not_before <= _LATEST:
-            not_before = _date(claims, "nbf")
+            not_before = read_date(claims, "nbf")
         self._check_dates(expires_at, issued_at, not_before, now)
-        subject = _text(claims, self.subject_claim)
+        subject = read_text(claims, self.subject_claim)
         if subject is None:
             raise ClaimRejected(_name(self.subject_claim), "missing: set subject_claim= to the one that says who")
-        token_id = _text(claims, self.token_id_claim)
+        token_id = read_text(claims, self.token_id_claim)
         # fmt: off
         return verified_token((
             subject, issuer, _scopes(claims, self.scope_claims), token_id,
             digest_key(signing_input) if token_id is None else token_key(token_id),
-            _text(claims, self.session_claim), client_id, expires_at, issued_at, not_before,
+            read_text(claims, self.session_claim), client_id, expires_at, issued_at, not_before,
         ), claims)
         # fmt: on
 
@@ -201,7 +201,7 @@ class ClaimsPolicy:
         first: str | None = None
         for name in _CLIENT_CLAIMS:
             if name in claims:
-                client = _text(claims, name)
+                client = read_text(claims, name)
                 if first is None:
                     first = client
                 if self.client_ids is not None and client is not None and client not in self.client_ids:
@@ -215,7 +215,7 @@ class ClaimsPolicy:
 
     def _check_other_audience(self, claims: Mapping[str, Any]) -> None:
         """Several, none, or one that is not ours."""
-        audience = _strings(claims, "aud") or None  # an empty array names nobody, like none at all
+        audience = read_strings(claims, "aud") or None  # an empty array names nobody, like none at all
         if self.audiences is not None and audience is not None:
             if self.audiences.isdisjoint(audience):
                 raise ClaimRejected("aud", f"none of {list(audience)!r:.200} is audience=")
@@ -225,7 +225,7 @@ class ClaimsPolicy:
             raise ClaimRejected("aud", "present: client_ids= alone is for tokens without one, set audience=")
 
 
-def _text(claims: Mapping[str, Any], path: ClaimPath) -> str | None:
+def read_text(claims: Mapping[str, Any], path: ClaimPath) -> str | None:
     """A claim that identifies something: a non-empty string that any log or database can hold."""
     value = claims.get(path) if isinstance(path, str) else read_claim(claims, path)
     if value is None:
@@ -235,7 +235,7 @@ def _text(claims: Mapping[str, Any], path: ClaimPath) -> str | None:
     return value  # without lone surrogates: the parser lets none pass
 
 
-def _date(claims: Mapping[str, Any], name: str) -> float | None:
+def read_date(claims: Mapping[str, Any], name: str) -> float | None:
     """A NumericDate (RFC 7519, section 2): a JSON number, compared exactly, fractions included."""
     if name not in claims:
         return None
@@ -250,7 +250,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _strings(claims: Mapping[str, Any], path: ClaimPath) -> tuple[str, ...] | None:
+def read_strings(claims: Mapping[str, Any], path: ClaimPath) -> tuple[str, ...] | None:
     """A string or an array of strings, or None where there is none; a mixed array is refused whole."""
     value = claims.get(path) if isinstance(path, str) else read_claim(claims, path)
     if value is None:
@@ -269,7 +269,7 @@ def _scopes(claims: Mapping[str, Any], paths: tuple[ClaimPath, ...]) -> frozense
         value = claims.get(path) if isinstance(path, str) else read_claim(claims, path)
         if value is None:
             continue
-        scopes = _split_scope(value) if isinstance(value, str) else frozenset(_strings(claims, path) or ()) - {""}
+        scopes = _split_scope(value) if isinstance(value, str) else frozenset(read_strings(claims, path) or ()) - {""}
         found = scopes if found is None else found | scopes
     return frozenset() if found is None else found
 

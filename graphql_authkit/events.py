@@ -18,6 +18,8 @@ __all__ = [
     "KeysFetchFailed",
     "KeysFetched",
     "Listener",
+    "LogoutReceived",
+    "LogoutRefused",
     "RequestAdmitted",
     "RequestRefused",
     "RevocationRecorded",
@@ -79,7 +81,31 @@ class RevocationRecorded:
     not_before: float | None
 
 
-Event: TypeAlias = RequestAdmitted | RequestRefused | KeysFetched | KeysFetchFailed | RevocationRecorded
+@dataclass(frozen=True, slots=True)
+class LogoutReceived:
+    """A provider ended a session, or all of a subject's, by Back-Channel Logout."""
+
+    issuer: str
+    subject: str | None
+    session_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogoutRefused:
+    """What was sent as a logout token is none. `error.detail` says why, for the log."""
+
+    error: AuthError
+
+
+Event: TypeAlias = (
+    RequestAdmitted
+    | RequestRefused
+    | KeysFetched
+    | KeysFetchFailed
+    | RevocationRecorded
+    | LogoutReceived
+    | LogoutRefused
+)
 Listener: TypeAlias = Callable[[Event], None]
 
 
@@ -93,6 +119,10 @@ def log_event(event: Event) -> None:
         case RequestRefused(error):
             level = logging.WARNING if isinstance(error, Unavailable) else logging.INFO
             _log.log(level, "refused: %s (%s): %s", error.reason, type(error).__name__, error.detail)
+        case LogoutReceived(issuer, subject, session_id):
+            _log.info("logout by %s: subject %r, session %r", issuer, subject, session_id)
+        case LogoutRefused(error):
+            _log.warning("logout refused (%s): %s", type(error).__name__, error.detail)
         case KeysFetchFailed(url, detail, seconds):
             _log.warning("keys of %s could not be fetched (%.2f s): %s", url, seconds, detail)
         case KeysFetched(url, usable, left_out, seconds, is_new):

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from ._gate import FIELDS, Gate, is_preflight, is_preflight_field
 from .authenticator import Authenticator, serving
 from .errors import AuthError, ConfigurationError
-from .model import ANONYMOUS, ENVIRON_KEY, AuthContext, Request
+from .logout import MAX_BODY_BYTES, BackChannelLogout
+from .model import ANONYMOUS, ENVIRON_KEY, AuthContext, Request, Response
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-__all__ = ["ENVIRON_KEY", "AuthMiddleware"]
+__all__ = ["ENVIRON_KEY", "AuthMiddleware", "logout_app"]
 
 _FIELDS = {f"HTTP_{name.upper().replace('-', '_')}": name for name in FIELDS} | {"CONTENT_LENGTH": "content-length"}
 
@@ -100,6 +101,28 @@ class AuthMiddleware:
             return body
         request.pause()
         return _Body(body, request)
+
+
+def logout_app(logout: BackChannelLogout) -> WSGIApplication:
+    """A WSGI app for the provider to post logout tokens to; mount it where the middleware does not guard.
+
+    Raises:
+        ConfigurationError: The revocation store is asynchronous.
+    """
+    if logout.is_async_only:
+        raise ConfigurationError("WSGI cannot await: the revocation store must be synchronous")
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] != "POST":
+            response = Response(405, (("Allow", "POST"), ("Content-Length", "0")), b"")
+        else:
+            length = environ.get("CONTENT_LENGTH") or "0"
+            size = min(int(length), MAX_BODY_BYTES + 1) if length.isascii() and length.isdigit() else 0
+            response = logout.handle(environ.get("CONTENT_TYPE", ""), environ["wsgi.input"].read(size))
+        start_response(f"{response.status} {http.client.responses[response.status]}", list(response.headers))
+        return [response.body]
+
+    return app
 
 
 class _Body:

@@ -238,6 +238,9 @@ class Revocations:
         key = RevocationKey("token", token.issuer, token.token_key)
         return Rule(key, None, token.expires_at + MAX_LEEWAY)
 
+    async def _take_back(self, scope: Scope, issuer: str, value: str | None, before: float) -> None:
+        await self._record(self._before(scope, issuer, value, before))
+
     def _before(self, scope: Scope, issuer: str | None, value: str | None, before: float | None) -> Rule:
         now = self._clock()
         if before is None:

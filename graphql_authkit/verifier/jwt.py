@@ -13,14 +13,13 @@ from typing import NamedTuple, TypedDict, TypeVar
 
 from typing_extensions import Unpack
 
-from .._algorithms import ALGORITHMS, Check, VerificationKey, signature_check
+from .._algorithms import ALGORITHMS, Check, VerificationKey, check_signature, signature_check
 from .._cache import GenerationalCache
 from .._flow import arun, run
 from .._http import Fetcher
 from .._jws import Header, Segments, encode, parse_object, read_header, split
 from ..claims import ClaimPath, ClaimsPolicy, Profile
 from ..errors import (
-    BadSignature,
     ClaimRejected,
     ConfigurationError,
     MalformedToken,
@@ -32,7 +31,7 @@ from ..keys.discovery import tenant_issuers
 from ..keys.source import await_keys, find_key, present_keys, unavailable
 from ..model import VerifiedToken
 
-__all__ = ["JWTVerifier", "VerifierOptions"]
+__all__ = ["JWTVerifier", "VerifierOptions", "check_algorithms"]
 
 T = TypeVar("T")
 
@@ -159,7 +158,7 @@ class JWTVerifier:
             token_id_claim=token_id_claim,
         )
         self.keys = keys
-        self._algorithms = _check_algorithms(algorithms, keys)
+        self._algorithms = check_algorithms(algorithms, keys)
         self._max_token_bytes = max_token_bytes
         self._too_long = f"not a str, or longer than max_token_bytes={max_token_bytes}"
         self._clock = clock
@@ -302,12 +301,7 @@ class JWTVerifier:
     def _accept(self, digest: bytes, size: int, segments: Segments, known: _Known) -> VerifiedToken:
         header_segment, signing_input, payload, signature = segments
         header, keys, key, check, is_new = known
-        try:
-            answer = check(signature, signing_input)
-        except Exception as error:  # a backend that stumbles over hostile bytes has not verified them
-            raise BadSignature(f"{header.algorithm.name} with key {key.kid!r:.80}: {type(error).__name__}") from error
-        if answer is not None:  # a check says no by raising; one that answers is not understood
-            raise BadSignature(f"{header.algorithm.name} with key {key.kid!r:.80}")
+        check_signature(check, signature, signing_input, header.algorithm.name)
         if is_new:
             # Only now: nobody fills it who cannot sign.
             self._headers.put(header_segment, known._replace(is_new=False))
@@ -330,7 +324,7 @@ def _listed(name: str, value: Iterable[T]) -> tuple[T, ...]:
     return tuple(value)
 
 
-def _check_algorithms(algorithms: Iterable[str] | None, keys: KeySource) -> frozenset[str] | None:
+def check_algorithms(algorithms: Iterable[str] | None, keys: KeySource) -> frozenset[str] | None:
     """What may be accepted, checked against what keys are known now (RFC 8725, section 3.1)."""
     if not isinstance(keys, KeySource) or isinstance(keys, type):
         wraps: dict[type, str] = {str: "SecretKey(…) or RemoteJWKS(url)", bytes: "SecretKey(…)", dict: "JWKS(…)"}
