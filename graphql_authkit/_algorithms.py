@@ -20,7 +20,7 @@ from jwt.algorithms import get_default_algorithms
 
 from .errors import BadSignature
 
-__all__ = ["ALGORITHMS", "Algorithm", "Check", "VerificationKey", "check_signature", "signature_check"]
+__all__ = ["ALGORITHMS", "Algorithm", "Check", "VerificationKey", "check_signature", "make_check"]
 
 Check: TypeAlias = Callable[[bytes, bytes], object]
 """Takes signature and signing input; returns None if the one is good for the other, else raises anything."""
@@ -81,7 +81,7 @@ class VerificationKey:
         return issuer == before + tenant + after and tenant != "" and "/" not in tenant
 
 
-def signature_check(algorithm: Algorithm, key: VerificationKey) -> Check:
+def make_check(algorithm: Algorithm, key: VerificationKey) -> Check:
     """What checks signatures of this algorithm with this key, for any number of tokens.
 
     Raises:
@@ -89,21 +89,24 @@ def signature_check(algorithm: Algorithm, key: VerificationKey) -> Check:
     """
     if not key.serves(algorithm):
         raise BadSignature(f"the key does not serve {algorithm.name}")
-    return algorithm.make_check(key.material)
+    try:
+        return algorithm.make_check(key.material)
+    except Exception as error:  # of a key source that is not ours
+        raise BadSignature(f"the key's material is none for {algorithm.name}: {type(error).__name__}") from error
 
 
-def check_signature(check: Check, signature: bytes, signing_input: bytes, name: str) -> None:
+def check_signature(check: Check, signature: bytes, signing_input: bytes, key: VerificationKey) -> None:
     """Ask a check, and take for a yes only what is one.
 
     Raises:
-        BadSignature: With the name in its detail.
+        BadSignature: With the key's id in its detail.
     """
     try:
         answer = check(signature, signing_input)
     except Exception as error:  # a backend that stumbles over hostile bytes has not verified them
-        raise BadSignature(f"{name}: {type(error).__name__}") from error
+        raise BadSignature(f"{key.alg or key.kty} with key {key.kid!r:.80}: {type(error).__name__}") from error
     if answer is not None:  # a check says no by raising; one that answers is not understood
-        raise BadSignature(name)
+        raise BadSignature(f"{key.alg or key.kty} with key {key.kid!r:.80}")
 
 
 def _hmac(digest: hashes.HashAlgorithm) -> Callable[[bytes], Check]:

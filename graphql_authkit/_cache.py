@@ -15,8 +15,9 @@ V = TypeVar("V")
 class GenerationalCache(Generic[K, V]):
     """Two generations: what is read in the old one moves to the young one, and the old one is dropped whole.
 
-    An entry that is read at least once while `size` others come in is never forgotten, and at most twice as
-    many are held. Threads may race; under the GIL the worst outcome is an entry forgotten early.
+    An entry that is read at least once while `size` others come in, or as many as weigh `weight`, is never
+    forgotten, and at most twice as many are held. Threads may race; under the GIL the worst outcome is an
+    entry forgotten early, or a weight counted wrong until the next generation.
 
     Args:
         size: The entries of one generation.

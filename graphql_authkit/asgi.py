@@ -64,6 +64,8 @@ class AuthMiddleware:
         if scope["type"] not in ("http", "websocket"):
             raise RuntimeError(f"nothing is known here of ASGI {scope['type']!r}, so nothing of it is let through")
         auth: AuthContext = ANONYMOUS
+        if scope["type"] == "http" and scope["method"] == "OPTIONS":
+            scope = {**scope, "headers": list(scope["headers"])}  # any iterable, by the specification
         if self._gate.guards_everything or self._guards(scope):
             if scope["type"] == "http" and scope["method"] == "OPTIONS" and is_preflight("OPTIONS", _fields(scope)):
                 scope, receive = _bare(scope), _without_body(receive)

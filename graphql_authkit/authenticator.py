@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from ._cache import GenerationalCache
 from ._flow import AsyncPortError, Port, arun, call, run
-from .credentials import read_field
+from .credentials import field_values, read_field
 from .errors import (
     AuthError,
     ConfigurationError,
@@ -27,13 +27,13 @@ from .events import Listener, RequestAdmitted, RequestRefused, check_listener, e
 from .model import ANONYMOUS, ActiveToken, AuthContext, AuthenticatedContext, Request, VerifiedToken
 from .revocation import Revocations
 from .verifier import ByIssuer, JWTVerifier, Verifier
+from .verifier.jwt import CACHE_CHARACTERS
 
 __all__ = ["Authenticator", "current_auth", "serving"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-FIELD = "authorization"
+Text = TypeVar("Text", str, bytes)
 
 _log = logging.getLogger("graphql_authkit")
 _current: ContextVar[serving | None] = ContextVar("graphql_authkit.auth", default=None)
@@ -136,13 +136,14 @@ class Authenticator:
         scopes = () if isinstance(required_scopes, str) else tuple(required_scopes)
         if isinstance(required_scopes, str) or not all(isinstance(s, str) and s and " " not in s for s in scopes):
             raise ConfigurationError("required_scopes is a list of scopes, each one word")
-        # Exactly ours: a subclass may ask for more in its `verify`, which these go past.
-        self._ours = verifier if isinstance(verifier, JWTVerifier | ByIssuer) and _is_plain(verifier) else None
-        self._verify_now = None if self._ours is None or load_user is not None else self._ours._verify_now
+        # Exactly ours, both: a subclass may ask for more in its verbs, which these go past.
+        is_plain = type(self) is Authenticator and type(verifier) in (JWTVerifier, ByIssuer)
+        self._ours = verifier if is_plain and isinstance(verifier, JWTVerifier | ByIssuer) else None
+        self._quick = None if load_user is not None else self._ours
         remembered = 0 if self._ours is None else self._ours._remembers
-        self._remembers = remembered > 0
-        self._contexts: GenerationalCache[VerifiedToken, tuple[AuthenticatedContext, RequestAdmitted]]
-        self._contexts = GenerationalCache(remembered or 1)
+        self._contexts: GenerationalCache[VerifiedToken, tuple[AuthenticatedContext, RequestAdmitted]] | None = None
+        if remembered:
+            self._contexts = GenerationalCache(remembered, weight=CACHE_CHARACTERS)
         self._verify: Port[..., VerifiedToken] = Port(verifier.verify, twin=verifier.averify, blocking=False)
         self._revocations = revocations
         self._load_user = None if load_user is None else Port(load_user)
@@ -169,38 +170,39 @@ class Authenticator:
             AuthError: It is refused, or nobody can say now.
             ConfigurationError: The user loader or the store is asynchronous.
         """
-        values = [value for name, value in request.headers if name.lower() == FIELD]
-        if len(values) == 1 and values[0].isascii():
-            known = self._recall_field(values[0].encode())
-            if known is not None:
-                return known
+        values = field_values(request)
+        known = self._recall_request(values)
+        if known is not None:
+            return known
         token = self._token_of(values, optional)
         return ANONYMOUS if token is None else self.authenticate_token(token)
 
     async def aauthenticate(self, request: Request, *, optional: bool = False) -> AuthContext:
         """`authenticate` on asyncio."""
-        values = [value for name, value in request.headers if name.lower() == FIELD]
-        if len(values) == 1 and values[0].isascii():
-            known = self._recall_field(values[0].encode())
-            if known is not None:
-                return known
+        values = field_values(request)
+        known = self._recall_request(values)
+        if known is not None:
+            return known
         token = self._token_of(values, optional)
         return ANONYMOUS if token is None else await self.aauthenticate_token(token)
 
+    def _recall_request(self, values: Sequence[str]) -> AuthenticatedContext | None:
+        return self._recall_field(values[0].encode()) if len(values) == 1 and values[0].isascii() else None
+
     def _recall_field(self, value: bytes) -> AuthenticatedContext | None:
         """Who sent this Authorization field, if its token is remembered: it was read strictly when it was verified."""
-        if self._ours is None or self._load_user is not None or value[:7] != b"Bearer ":
+        if self._quick is None or value[:7] != b"Bearer ":
             return None
-        return self._admit_now(value[7:], self._ours._recall)
+        return self._admit_now(value[7:], self._quick._recall)
 
     def authenticate_token(self, token: str) -> AuthenticatedContext:
         """Authenticate by a token that a server of your own received; raises as `authenticate`."""
-        known = None if self._verify_now is None else self._admit_now(token, self._verify_now)
+        known = None if self._quick is None else self._admit_now(token, self._quick._verify_now)
         return run(self._admit(token), "authenticate_token") if known is None else known
 
     async def aauthenticate_token(self, token: str) -> AuthenticatedContext:
         """`authenticate_token` on asyncio."""
-        known = None if self._verify_now is None else self._admit_now(token, self._verify_now)
+        known = None if self._quick is None else self._admit_now(token, self._quick._verify_now)
         return await arun(self._admit(token)) if known is None else known
 
     def _token_of(self, values: Sequence[str], optional: bool) -> str | None:
@@ -213,7 +215,7 @@ class Authenticator:
             raise
         return None if credential is None else credential.token
 
-    def _admit_now(self, token: T, find: Callable[[T], VerifiedToken | None]) -> AuthenticatedContext | None:
+    def _admit_now(self, token: Text, find: Callable[[Text], VerifiedToken | None]) -> AuthenticatedContext | None:
         """The warm path, a plain function: no lock, no task, no thread. None where something must be waited for.
 
         The context of a token that the verifier remembers is made once, with the event that tells of it.
@@ -224,9 +226,10 @@ class Authenticator:
                 return None
             if self._revocations is not None and not self._revocations.is_active_now(verified):
                 return None
-            known = self._contexts.get(verified)
+            size = len(token)
+            known = None if self._contexts is None else self._contexts.get(verified, size)
             if known is None:
-                known = self._first(verified)
+                known = self._first(verified, size)
         except AuthError as error:
             emit(self._on_event, RequestRefused(error))
             raise
@@ -238,15 +241,15 @@ class Authenticator:
             emit(self._on_event, known[1])
         return known[0]
 
-    def _first(self, verified: VerifiedToken) -> tuple[AuthenticatedContext, RequestAdmitted]:
+    def _first(self, verified: VerifiedToken, size: int) -> tuple[AuthenticatedContext, RequestAdmitted]:
         """What need not be asked or made again of a token that nobody took back."""
         if self._revocations is not None:
             self._revocations.check_lifetime(verified)
         self._check_scopes(verified)
         auth = AuthenticatedContext(ActiveToken(verified))
         known = auth, _admission(auth)
-        if self._remembers:
-            self._contexts.put(verified, known)
+        if self._contexts is not None:
+            self._contexts.put(verified, known, size)
         return known
 
     async def _admit(self, token: str) -> AuthenticatedContext:
@@ -304,7 +307,3 @@ class Authenticator:
 
 def _admission(auth: AuthenticatedContext) -> RequestAdmitted:
     return RequestAdmitted(auth.subject, auth.issuer, auth.client_id, auth.token_key)
-
-
-def _is_plain(verifier: JWTVerifier | ByIssuer) -> bool:
-    return type(verifier) in (JWTVerifier, ByIssuer)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from .errors import InvalidRequest, MissingCredential
 from .model import Credential, Request
 
-__all__ = ["FIELDS", "extract", "read_field"]
+__all__ = ["FIELDS", "field_values", "read_field"]
 
 FIELDS = frozenset({"authorization"})
 """The header fields, in lower case, that adapters must pass on."""
@@ -23,8 +23,13 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _JOINED = re.compile(r",[ \t]*bearer[ \t]", re.IGNORECASE | re.ASCII)
 
 
-def extract(request: Request) -> Credential | None:
-    """Take the Bearer token from a request (RFC 6750, section 2.1).
+def field_values(request: Request) -> list[str]:
+    """The values of a request's Authorization fields."""
+    return [value for name, value in request.headers if name.lower() == "authorization"]
+
+
+def read_field(values: Sequence[str]) -> Credential | None:
+    """Take the Bearer token from them (RFC 6750, section 2.1).
 
     Returns:
         The credential, or None where the request has no Authorization field at all.
@@ -33,11 +38,6 @@ def extract(request: Request) -> Credential | None:
         InvalidRequest: Two fields, or one joined of two, or spaces or control characters in the token.
         MissingCredential: Another scheme, such as Basic: a credential, but no Bearer token.
     """
-    return read_field([value for name, value in request.headers if name.lower() == "authorization"])
-
-
-def read_field(values: Sequence[str]) -> Credential | None:
-    """`extract`, from the values of the request's Authorization fields."""
     if not values:
         return None
     if len(values) > 1:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
-from ._algorithms import check_signature, signature_check
+from ._algorithms import check_signature, make_check
 from ._cache import GenerationalCache
 from ._flow import arun, run
 from ._jws import parse, parse_object
@@ -134,7 +134,7 @@ class BackChannelLogout:
         if self._algorithms is not None and algorithm.name not in self._algorithms:
             raise UnknownKey(f"alg {algorithm.name} is not in algorithms=")
         _, key = await find_key(self._keys, parsed.header, self._algorithms)
-        check_signature(signature_check(algorithm, key), parsed.signature, parsed.signing_input, algorithm.name)
+        check_signature(make_check(algorithm, key), parsed.signature, parsed.signing_input, key)
         claims = parse_object(parsed.payload, "payload")
         logout = self._read(claims, parsed.header.typ)
         if not key.speaks_for(logout.issuer):

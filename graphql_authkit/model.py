@@ -222,7 +222,7 @@ class ActiveToken:
 
 
 class AuthContext:
-    """Who is calling. Frozen; made once a request, before GraphQL runs.
+    """Who is calling. Frozen; there before GraphQL runs, and the same object for each request of a token.
 
     This class itself is the caller of whom nothing is known (ANONYMOUS); one whom we know is an
     AuthenticatedContext, which narrows the types below.

@@ -9,9 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphql_authkit import Request
-from graphql_authkit.credentials import extract
+from graphql_authkit.credentials import field_values, read_field
 from graphql_authkit.errors import AuthError, InvalidRequest, MissingCredential
+from graphql_authkit.model import Credential
 from tests.support import refused
+
+
+def extract(given: Request) -> Credential | None:
+    return read_field(field_values(given))
 
 
 def request(*values: str, name: str = "authorization") -> Request:

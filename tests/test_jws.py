@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from graphql_authkit import JWKS, JWTVerifier, PrivateKey, SecretKey
-from graphql_authkit._algorithms import ALGORITHMS, VerificationKey, signature_check
+from graphql_authkit._algorithms import ALGORITHMS, VerificationKey, make_check
 from graphql_authkit._jws import _STRING_OR_BRACKET, parse, parse_object, split
 from graphql_authkit.errors import AuthError, BadSignature, MalformedToken, UnknownKey
 from graphql_authkit.keys import KeySet
@@ -414,7 +414,7 @@ def test_a_check_says_yes_by_returning_nothing_and_anything_else_is_no(verdict: 
     ],
 )
 def test_a_key_that_does_not_serve_the_algorithm_checks_nothing(wrong: VerificationKey) -> None:
-    assert "does not serve" in refused(signature_check, ALGORITHMS["RS256"], wrong).detail
+    assert "does not serve" in refused(make_check, ALGORITHMS["RS256"], wrong).detail
 
 
 @pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))

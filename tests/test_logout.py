@@ -239,6 +239,7 @@ def ask_asgi(logout: BackChannelLogout, method: str, chunks: list[bytes]) -> int
         sent.append(message)
 
     scope = {"type": "http", "method": method, "headers": [(b"content-type", FORM.encode() + b"; charset=utf-8")]}
+
     async def main() -> None:
         await asgi_logout_app(logout)(scope, receive, send)
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from graphql_authkit import JWKS
-from graphql_authkit._algorithms import ALGORITHMS, signature_check
+from graphql_authkit._algorithms import ALGORITHMS, make_check
 from graphql_authkit._jws import parse
 from graphql_authkit.errors import AuthError, BadSignature, ConfigurationError, MalformedToken
 from graphql_authkit.keys import thumbprint
@@ -168,7 +168,7 @@ def check(token: str, entries: tuple[dict[str, Any], ...]) -> None:
     chosen = keys.select(parsed.header, frozenset(permitted | stated) if nameless else None)
     if chosen is None:
         raise BadSignature(f"no key with kid {parsed.header.kid!r}")
-    check_signature = signature_check(parsed.header.algorithm, chosen)
+    check_signature = make_check(parsed.header.algorithm, chosen)
     try:
         check_signature(parsed.signature, parsed.signing_input)
     except Exception as error:

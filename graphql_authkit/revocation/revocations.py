@@ -164,7 +164,7 @@ class Revocations:
 
     async def _active(self, token: VerifiedToken) -> ActiveToken:
         self.check_lifetime(token)
-        _refuse_if_revoked(token, await self._verdict(token, self._clock()))
+        _refuse_if_revoked(token, await self._verdict(token))
         return ActiveToken(token)
 
     def is_active_now(self, token: VerifiedToken) -> bool:
@@ -201,8 +201,9 @@ class Revocations:
         """The latest not-before that covers a token about to be issued."""
         return (await self._verdict(token, now)).not_before
 
-    async def _verdict(self, token: Revocable, now: float) -> Verdict:
+    async def _verdict(self, token: Revocable, now: float | None = None) -> Verdict:
         try:
+            now = self._clock() if now is None else now
             verdict = self._store.local_check(token, now)
             if verdict is None:
                 verdict = await call(self._check_port, token, now)

@@ -125,9 +125,9 @@ def fingerprint(key: RevocationKey) -> bytes:
 def marks_of(token: Revocable) -> tuple[int, ...]:
     """Short names of `keys_of(token)`, for tables in memory; a VerifiedToken remembers its own.
 
-    Sixty bits, which fit the smallest big int, of a hash that is keyed anew in each process: nobody can
-    choose identifiers whose marks meet, and among a million rules a token meets one by chance once in
-    10^11 times.
+    Sixty bits, which fit the smallest big int, of a hash that is keyed anew in each process (unless
+    PYTHONHASHSEED fixes it): nobody can choose identifiers whose marks meet, and among a million rules a
+    token meets one by chance once in 10^11 times.
     """
     if isinstance(token, VerifiedToken):
         marks = token._marks

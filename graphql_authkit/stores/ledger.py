@@ -28,12 +28,13 @@ Entry = tuple[bytes, float | None, float]
 class Ledger:
     """A set of rules by key. Checks take no lock; writers are to be kept apart by whoever owns it."""
 
-    __slots__ = ("_pages", "_rules", "_shared", "_written")
+    __slots__ = ("_pages", "_rules", "_shared", "_swept", "_written")
 
     def __init__(self) -> None:
         self._rules: dict[int, int] = {}
         self._shared: dict[int, int] = {}
         self._pages: dict[int, bytearray] = {}
+        self._swept = -1  # the minute of the last `forget`
         self._written = 0  # entries on all pages: one for each rule, and what rules merged since left behind
 
     def __len__(self) -> int:
@@ -97,7 +98,11 @@ class Ledger:
                     self._write(fingerprint, packed)
 
     def forget(self, now: float) -> None:
-        """Forget the pages whose rules have all expired."""
+        """Forget the pages whose rules have all expired; once a minute there may be one."""
+        this_minute = int(now // GRAIN)
+        if this_minute == self._swept:
+            return
+        self._swept = this_minute
         for minute in [minute for minute in self._pages if minute * GRAIN <= now]:
             for fingerprint, packed in _ENTRY.iter_unpack(self._pages[minute]):
                 name = mark(fingerprint)
@@ -117,7 +122,7 @@ class Ledger:
 
 def _pack(not_before: float | None, expires_at: float) -> int:
     minutes = min(math.ceil(expires_at / GRAIN), _LAST_MINUTE)
-    return (minutes << _NOT_BEFORE_BITS) | (0 if not_before is None else int(not_before) + 1)
+    return (minutes << _NOT_BEFORE_BITS) | (0 if not_before is None else min(int(not_before) + 1, _NOT_BEFORE))
 
 
 def _unpack(packed: int) -> tuple[float | None, float]:

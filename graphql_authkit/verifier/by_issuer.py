@@ -29,8 +29,8 @@ class ByIssuer:
     def __init__(self, verifiers: Iterable[JWTVerifier]) -> None:
         self._by_issuer: dict[str, JWTVerifier] = {}
         for verifier in verifiers:
-            if type(verifier) is not JWTVerifier or verifier.policy.issuers is None:
-                raise ConfigurationError("ByIssuer takes JWTVerifiers that have an issuer")
+            if type(verifier) is not JWTVerifier or verifier.policy.issuers is None:  # not a subclass's `verify`
+                raise ConfigurationError("ByIssuer takes JWTVerifiers, no subclasses, that have an issuer")
             for issuer in verifier.policy.issuers:
                 if issuer in self._by_issuer:
                     raise ConfigurationError(f"two verifiers for issuer {issuer!r}")
@@ -74,14 +74,17 @@ class ByIssuer:
 
     @property
     def _remembers(self) -> int:
-        return sum(verifier._remembers for verifier in dict.fromkeys(self._by_issuer.values()))
+        """How many tokens; 0 where not every verifier remembers any."""
+        sizes = [verifier._remembers for verifier in dict.fromkeys(self._by_issuer.values())]
+        return sum(sizes) if all(sizes) else 0
 
     def _recall(self, encoded: bytes) -> VerifiedToken | None:
         """A token that was verified before; see JWTVerifier."""
         if len(encoded) > self._max_token_bytes:
             return None
-        verifier = self._chosen.get(hashlib.sha256(encoded).digest())
-        return None if verifier is None else verifier._recall(encoded)
+        digest = hashlib.sha256(encoded).digest()
+        verifier = self._chosen.get(digest)
+        return None if verifier is None else verifier._recall_digest(digest, len(encoded))
 
     def _verify_now(self, token: str) -> VerifiedToken | None:
         """The warm path, a plain function; see JWTVerifier."""

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypedDict, TypeVar
 
 from typing_extensions import Unpack
 
-from .._algorithms import ALGORITHMS, Check, VerificationKey, check_signature, signature_check
+from .._algorithms import ALGORITHMS, Check, VerificationKey, check_signature, make_check
 from .._cache import GenerationalCache
 from .._flow import arun, run
 from .._http import Fetcher
@@ -70,7 +70,6 @@ class _Known(NamedTuple):
     keys: KeySet
     key: VerificationKey
     check: Check
-    is_new: bool = True
 
 
 class JWTVerifier:
@@ -98,9 +97,9 @@ class JWTVerifier:
         token_id_claim: The claim that names the token.
         max_token_bytes: The longest token that is looked at.
         cache: How many verified tokens are surely remembered, True for 4096, None or False for none; up to
-            twice as many are. Time claims are checked again on every hit; a new key set empties it. Only
-            what was verified gets in, and what is read while that many others come in stays: a flood of
-            tokens cannot push it out.
+            twice as many are. Time claims are checked again on every hit; what was verified with another
+            key set counts no more. Only what was verified gets in, and what is read while that many others
+            come in stays: a flood of tokens cannot push it out.
         clock: Seconds since the epoch.
 
     Attributes:
@@ -258,7 +257,7 @@ class JWTVerifier:
         if entry is None:
             return None
         verified, keys, starts, ends = entry
-        try:
+        try:  # `present_keys`, without the cost of a call
             present = self.keys.key_set()
         except Exception as error:
             raise unavailable(error) from error
@@ -295,16 +294,15 @@ class JWTVerifier:
         if self._algorithms is not None and header.algorithm.name not in self._algorithms:
             raise UnknownKey(f"alg {header.algorithm.name} is not in algorithms=")
         keys, key = await find_key(self.keys, header, self._algorithms)
-        known = _Known(header, keys, key, signature_check(header.algorithm, key))
+        known = _Known(header, keys, key, make_check(header.algorithm, key))
         return self._accept(_sha256(encoded).digest(), len(encoded), segments, known)
 
     def _accept(self, digest: bytes, size: int, segments: Segments, known: _Known) -> VerifiedToken:
         header_segment, signing_input, payload, signature = segments
-        header, keys, key, check, is_new = known
-        check_signature(check, signature, signing_input, header.algorithm.name)
-        if is_new:
-            # Only now: nobody fills it who cannot sign.
-            self._headers.put(header_segment, known._replace(is_new=False))
+        header, keys, key, check = known
+        check_signature(check, signature, signing_input, key)
+        if self._headers.get(header_segment) is not known:
+            self._headers.put(header_segment, known)  # only now: nobody fills it who cannot sign
         claims = parse_object(payload, "payload")
         verified = self.policy.accept(claims, typ=header.typ, now=self._clock(), signing_input=signing_input)
         if key.issuer is not None and not key.speaks_for(verified.issuer):
