@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from ._cache import GenerationalCache
 from ._flow import AsyncPortError, Port, arun, call, run
+from .activity import SessionActivity
 from .credentials import field_values, read_field
 from .errors import (
     AuthError,
@@ -110,6 +111,7 @@ class Authenticator:
     Args:
         verifier: A JWTVerifier, ByIssuer, or any Verifier.
         revocations: Asked after verification, every time. None: tokens live until they expire.
+        sessions: Asked after that: idle time-outs, and how long a session may last.
         load_user: `load_user(VerifiedToken) -> user | None`, sync or async. None refuses the token, since
             its subject is nobody we know. An AuthError that it raises passes unchanged; anything else
             is logged and becomes UserUnavailable. A sync one may block: under ASGI it runs in a thread.
@@ -125,6 +127,7 @@ class Authenticator:
         verifier: Verifier,
         *,
         revocations: Revocations | None = None,
+        sessions: SessionActivity | None = None,
         load_user: Callable[[VerifiedToken], Any | Awaitable[Any]] | None = None,
         required_scopes: Iterable[str] = (),
         on_event: Listener = log_event,
@@ -133,6 +136,8 @@ class Authenticator:
             raise ConfigurationError(f"a {type(verifier).__name__} is no Verifier")
         if not isinstance(revocations, Revocations | None):
             raise ConfigurationError("revocations= takes Revocations(store), not the store itself")
+        if not isinstance(sessions, SessionActivity | None):
+            raise ConfigurationError("sessions= takes SessionActivity(store, ...), not the store itself")
         scopes = () if isinstance(required_scopes, str) else tuple(required_scopes)
         if isinstance(required_scopes, str) or not all(isinstance(s, str) and s and " " not in s for s in scopes):
             raise ConfigurationError("required_scopes is a list of scopes, each one word")
@@ -146,6 +151,7 @@ class Authenticator:
             self._contexts = GenerationalCache(remembered, weight=CACHE_CHARACTERS)
         self._verify: Port[..., VerifiedToken] = Port(verifier.verify, twin=verifier.averify, blocking=False)
         self._revocations = revocations
+        self._sessions = sessions
         self._load_user = None if load_user is None else Port(load_user)
         self._required_scopes = frozenset(scopes)
         self._on_event = check_listener(on_event)
@@ -226,6 +232,8 @@ class Authenticator:
                 return None
             if self._revocations is not None and not self._revocations.is_active_now(verified):
                 return None
+            if self._sessions is not None and not self._sessions.see_now(verified):
+                return None
             size = len(token)
             known = None if self._contexts is None else self._contexts.get(verified, size)
             if known is None:
@@ -256,6 +264,8 @@ class Authenticator:
         try:
             verified = await self._verified(token)
             active = ActiveToken(verified) if self._revocations is None else await self._revocations._active(verified)
+            if self._sessions is not None:
+                await self._sessions._see(verified)
             self._check_scopes(verified)
             auth = AuthenticatedContext(active, await self._user(active))
         except AuthError as error:

@@ -81,8 +81,6 @@ class RedisRevocationStore:
         deadline: float = 0.25,
         log_seconds: float = 8 * 86_400.0,
     ) -> None:
-        if not isinstance(client, redis.Redis | redis.asyncio.Redis):
-            raise ConfigurationError(f"client= takes a redis.Redis, sync or async, not a {type(client).__name__}")
         if not prefix or not 0 < deadline < math.inf or not 0 < log_seconds < math.inf:
             raise ConfigurationError("prefix, deadline and log_seconds must be given, and positive")
         self._client = client
@@ -90,7 +88,7 @@ class RedisRevocationStore:
         self._deadline = deadline
         self._log_seconds = log_seconds
         self._epoch_key, self._log_key = f"{prefix}:epoch", f"{prefix}:log"
-        self._sync = self._connect(deadline)
+        self._sync = connect(client, deadline)
         self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, redis.asyncio.Redis]
         self._loops = weakref.WeakKeyDictionary()
         self._breaker = Breaker()
@@ -135,23 +133,13 @@ class RedisRevocationStore:
 
     def open_feed(self, timeout: float) -> RedisFeed:
         """A connection for a follower; see `origin`."""
-        return RedisFeed(self, self._connect(timeout))
+        return RedisFeed(self, connect(self._client, timeout))
 
     def close(self) -> None:
         """Give back the connections made for threads."""
         self._sync.close()
 
     # --------------------------------------------------------------------------------- connections
-
-    def _settings(self, timeout: float) -> dict[str, Any]:
-        given = self._client.connection_pool.connection_kwargs
-        kept = {name: value for name, value in given.items() if name in _SETTINGS or name.startswith("ssl_")}
-        return {**kept, "socket_timeout": timeout, "socket_connect_timeout": timeout, "decode_responses": False}
-
-    def _connect(self, timeout: float) -> redis.Redis:
-        kind = _matching(redis, self._client)
-        pool = redis.ConnectionPool(connection_class=kind, retry=Retry(NoBackoff(), 0), **self._settings(timeout))
-        return redis.Redis(connection_pool=pool)
 
     def _aconnect(self) -> redis.asyncio.Redis:
         loop = asyncio.get_running_loop()
@@ -160,7 +148,7 @@ class RedisRevocationStore:
             from redis.asyncio.retry import Retry as AsyncRetry
 
             kind = _matching(redis.asyncio, self._client)
-            settings = self._settings(self._deadline)
+            settings = _settings(self._client, self._deadline)
             retry = AsyncRetry(NoBackoff(), 0)
             pool = redis.asyncio.ConnectionPool(connection_class=kind, retry=retry, **settings)
             client = self._loops[loop] = redis.asyncio.Redis(connection_pool=pool)
@@ -284,6 +272,25 @@ class RedisFeed:
             if "no such key" in str(error):
                 return "0-0"
             raise
+
+
+def connect(client: Any, timeout: float) -> redis.Redis:
+    """A client of our own to the same server, with a deadline and without retries.
+
+    Raises:
+        ConfigurationError: Not a `redis.Redis`, sync or async.
+    """
+    if not isinstance(client, redis.Redis | redis.asyncio.Redis):
+        raise ConfigurationError(f"client= takes a redis.Redis, sync or async, not a {type(client).__name__}")
+    kind = _matching(redis, client)
+    pool = redis.ConnectionPool(connection_class=kind, retry=Retry(NoBackoff(), 0), **_settings(client, timeout))
+    return redis.Redis(connection_pool=pool)
+
+
+def _settings(client: Any, timeout: float) -> dict[str, Any]:
+    given = client.connection_pool.connection_kwargs
+    kept = {name: value for name, value in given.items() if name in _SETTINGS or name.startswith("ssl_")}
+    return {**kept, "socket_timeout": timeout, "socket_connect_timeout": timeout, "decode_responses": False}
 
 
 def _matching(module: Any, client: Any) -> Any:

@@ -28,7 +28,7 @@ try:
 except ImportError as error:
     raise ImportError("SQLRevocationStore needs: pip install 'graphql-authkit[sql]'") from error
 
-__all__ = ["SQLRevocationStore", "metadata"]
+__all__ = ["SQLRevocationStore", "metadata", "purge_sessions", "read_session", "sessions_table", "write_session"]
 
 T = TypeVar("T")
 
@@ -56,6 +56,15 @@ _epochs = sa.Table(
     sa.Column("id", sa.SmallInteger, primary_key=True, autoincrement=False),
     sa.Column("epoch", sa.String(32), nullable=False),
     sa.Column("change", sa.BigInteger, nullable=False),
+)
+
+sessions_table = sa.Table(
+    "graphql_authkit_sessions",
+    metadata,
+    sa.Column("fingerprint", sa.LargeBinary(FINGERPRINT_BYTES), primary_key=True),
+    sa.Column("first", sa.Float(53), nullable=False),
+    sa.Column("last", sa.Float(53), nullable=False),
+    sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
 )
 
 
@@ -349,3 +358,30 @@ def _read_changes(connection: Connection, position: int) -> tuple[str, int, Sequ
 
 def _entry(rule: Rule) -> Entry:
     return fingerprint(rule.key), rule.not_before, rule.expires_at
+
+
+# ---------------------------------------------------------------------- records of sessions, for `activity`
+
+
+def read_session(connection: Connection, name: bytes, now: float) -> tuple[float, float] | None:
+    """First and last of the record, if it has not expired."""
+    table = sessions_table
+    query = sa.select(table.c.first, table.c.last).where(table.c.fingerprint == name, table.c.expires_at > now)
+    row = connection.execute(query).first()
+    return None if row is None else (float(row[0]), float(row[1]))
+
+
+def write_session(connection: Connection, name: bytes, seen: tuple[float, float], expires_at: float) -> None:
+    """Merge a record."""
+    table, this = sessions_table, sessions_table.c.fingerprint == name
+    first = sa.case((table.c.first < seen[0], table.c.first), else_=seen[0])
+    last = sa.case((table.c.last > seen[1], table.c.last), else_=seen[1])
+    values = {"first": first, "last": last, "expires_at": math.ceil(expires_at)}
+    if connection.execute(sa.update(table).where(this).values(values)).rowcount == 0:
+        values = {"fingerprint": name, "first": seen[0], "last": seen[1], "expires_at": math.ceil(expires_at)}
+        connection.execute(sa.insert(table).values(values))
+
+
+def purge_sessions(connection: Connection, now: float) -> None:
+    """Forget the records that have expired."""
+    connection.execute(sa.delete(sessions_table).where(sessions_table.c.expires_at < now))
