@@ -274,6 +274,14 @@ class RedisFeed:
             raise
 
 
+def from_url(url: str) -> redis.Redis:
+    """A client for a URL; a wrong one is a ConfigurationError that does not show it."""
+    try:
+        return redis.Redis.from_url(url)
+    except ValueError:
+        raise ConfigurationError("not the URL of a Redis: redis://host:port/0") from None
+
+
 def connect(client: Any, timeout: float) -> redis.Redis:
     """A client of our own to the same server, with a deadline and without retries.
 

@@ -272,6 +272,14 @@ class SQLFeed:
         return self._bounded(whole)
 
 
+def from_url(url: str) -> Engine:
+    """An engine for a URL; a wrong one is a ConfigurationError that does not show it."""
+    try:
+        return sa.create_engine(url)
+    except (sa.exc.ArgumentError, ImportError) as error:
+        raise ConfigurationError(f"not the URL of a database that can be opened: {type(error).__name__}") from None
+
+
 def _create(begin: Callable[[], Any]) -> bool:
     with begin() as connection:
         return _mark(connection)

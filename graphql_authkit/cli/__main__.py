@@ -1,0 +1,7 @@
+"""`python -m graphql_authkit.cli`."""
+
+import sys
+
+from . import main
+
+sys.exit(main())
