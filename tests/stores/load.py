@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from graphql_authkit import Revocations, VerifiedToken
 from graphql_authkit.errors import StoreUnavailable, TokenRevoked
@@ -86,7 +86,7 @@ class Load:
         answer = "active"
         if error is not None:
             known = {TokenRevoked: "revoked", StoreUnavailable: "unavailable"}
-            answer = known.get(type(error), repr(error))  # type: ignore[call-overload]
+            answer = known.get(type(error), repr(error))
         self.outcomes.append(Outcome(token.token_key, began, time.monotonic() - began, answer))
 
     def work(self) -> None:
@@ -165,3 +165,14 @@ def ending(*closes: Callable[[], object]) -> Iterator[None]:
         for close in reversed(closes):
             stack.callback(close)
         yield
+
+
+async def close_in_loop(store: Any) -> None:
+    """What a Redis store opened for the running event loop has to be closed in it."""
+    aclose = getattr(store, "aclose", None)
+    if aclose is not None:
+        await aclose()
+        return
+    client = store._loops.get(asyncio.get_running_loop())
+    if client is not None:
+        await client.connection_pool.disconnect()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,20 +11,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import redis
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from graphql_authkit import Revocations
+from graphql_authkit.revocation import fingerprint, keys_of
 from graphql_authkit.stores.redis import RedisRevocationStore
 from graphql_authkit.stores.sql import SQLRevocationStore, metadata
 from tests.stores.contract import TOKEN, like
-from tests.stores.load import tokens, under_load
+from tests.stores.load import close_in_loop, tokens, under_load
 from tests.stores.proxy import Proxy, proxied, wait_until
 from tests.stores.servers import PostgresServer, RedisServer
 from tests.support import Clock, refused
 
 DEADLINE = 0.25
-LONGEST = 2 * DEADLINE + 0.75  # waiting for a connection and then for an answer; the rest is a busy machine's
+LONGEST = 2 * DEADLINE + 1.5  # waiting for a connection and then for an answer; the rest is a busy machine's
 REVOKED, VALID = tokens("revoked"), tokens("valid")
 
 
@@ -34,32 +37,35 @@ class Site(NamedTuple):
     proxy: Proxy
     store: Any
     drivers: tuple[str, ...]
-    close: Callable[[], object] | None = None
+    close: Callable[[], object] | None = None  # awaited in each event loop that used the store, at its end
 
 
 @contextmanager
 def redis_site(server: RedisServer) -> Iterator[Site]:
-    import redis
-
     with server.client() as client, proxied(("127.0.0.1", server.port)) as proxy:
         client.flushall()
         store = RedisRevocationStore(redis.Redis(port=proxy.port), deadline=DEADLINE, log_seconds=4e7)
         store.create()
-        yield Site(server, proxy, store, ("sync", "asyncio"))
+        yield Site(server, proxy, store, ("sync", "asyncio"), lambda: close_in_loop(store))
+        proxy.heal()
         store.close()
 
 
 @contextmanager
-def postgres_site(server: PostgresServer, listen: str | None = None) -> Iterator[Site]:
+def postgres_site(server: PostgresServer, listen: str | None = None, **pool: int) -> Iterator[Site]:
     with proxied(server.socket_path, listen) as proxy:
-        engine = sa.create_engine(server.url_at(proxy.address))
+        engine = sa.create_engine(server.url_at(proxy.address), **pool)
         metadata.drop_all(engine)
         store = SQLRevocationStore(engine, deadline=DEADLINE)
         store.create()
-        yield Site(server, proxy, store, ("sync", "asyncio"))
-        proxy.heal()
-        store.close()
-        engine.dispose()
+        try:
+            yield Site(server, proxy, store, ("sync", "asyncio"))
+        finally:
+            proxy.heal()
+            proxy.cut()
+            wait_until(lambda: engine.pool.checkedout() == 0, "every exchange has ended")  # type: ignore[attr-defined]
+            store.close()
+            engine.dispose()
 
 
 @contextmanager
@@ -90,8 +96,6 @@ FAULTS: dict[str, Callable[[Site], object]] = {
 
 def revoke_all_of(site: Site, clock: Clock) -> Revocations:
     """Revoke REVOKED by whichever driver the site has."""
-    import asyncio
-
     revocations = Revocations(site.store, clock=clock, on_event=lambda _event: None)
 
     async def revoke() -> None:
@@ -150,7 +154,7 @@ def test_postgresql_by_a_unix_socket_that_is_cut_comes_back(
         endure(site, clock, "cut")
 
 
-@pytest.mark.parametrize("fault", ["cut", "slow", "garbage"])
+@pytest.mark.parametrize("fault", ["cut", "garbage"])
 def test_postgresql_that_fails_an_event_loop_is_unavailable_and_comes_back(
     postgres_at: PostgresServer, clock: Clock, fault: str
 ) -> None:
@@ -167,7 +171,7 @@ def test_a_redis_that_is_killed_and_comes_back_empty_is_unavailable_until_it_is_
     redis_at.lose_data()
     with redis_site(redis_at) as site:
         revocations = revoke_all_of(site, clock)
-        with under_load(revocations, REVOKED, VALID) as load:
+        with under_load(revocations, REVOKED, VALID, close=site.close) as load:
             load.wait_for("active", 5)
             redis_at.end()
             load.wait_for("unavailable", 10)
@@ -201,7 +205,7 @@ def test_a_redis_that_is_killed_and_comes_back_with_its_data_goes_on(redis_at: R
         revocations = revoke_all_of(site, clock)
         with redis_at.client() as client:
             client.save()
-        with under_load(revocations, REVOKED, VALID) as load:
+        with under_load(revocations, REVOKED, VALID, close=site.close) as load:
             load.wait_for("revoked", 5)
             redis_at.end()
             load.wait_for("unavailable", 10)
@@ -216,7 +220,7 @@ def test_a_redis_that_is_killed_and_comes_back_with_its_data_goes_on(redis_at: R
 def test_a_postgresql_that_crashes_and_comes_back_goes_on(postgres_at: PostgresServer, clock: Clock) -> None:
     with postgres_site(postgres_at) as site:
         revocations = revoke_all_of(site, clock)
-        with under_load(revocations, REVOKED, VALID) as load:
+        with under_load(revocations, REVOKED, VALID, close=site.close) as load:
             load.wait_for("revoked", 5)
             postgres_at.crash()
             load.wait_for("unavailable", 10)
@@ -254,7 +258,7 @@ def test_after_a_redis_reply_that_was_cut_short_nobody_reads_the_rest_of_it(
 ) -> None:
     with redis_site(redis_at) as site:
         revocations = revoke_all_of(site, clock)
-        with under_load(revocations, REVOKED, VALID) as load:
+        with under_load(revocations, REVOKED, VALID, close=site.close) as load:
             load.wait_for("revoked", 5)
             for _ in range(3):
                 site.proxy.corrupt(shorter)
@@ -272,7 +276,7 @@ def test_a_late_reply_is_nobodys(
     """One whose question was given up arrives, when the black hole ends, at a connection that may be in use again."""
     with site_of(redis_at if site_of is redis_site else postgres_at) as site:
         revocations = revoke_all_of(site, clock)
-        with under_load(revocations, REVOKED, VALID) as load:
+        with under_load(revocations, REVOKED, VALID, close=site.close) as load:
             for _ in range(3):
                 load.wait_for("active", 5)
                 site.proxy.hold()
@@ -322,22 +326,20 @@ def test_a_breaker_lets_nobody_wait_for_a_server_that_hangs(redis_at: RedisServe
 # --------------------------------------------------------------------------------------------- bugs
 
 
-def lost_for_ever(site: Site) -> None:
-    """The network drops what is under way, and says so to nobody."""
-    site.proxy.hold()
-    site.proxy.lose()
+def small_postgres_site(server: PostgresServer) -> Any:
+    return postgres_site(server, pool_size=1, max_overflow=0)
 
 
-@pytest.mark.parametrize("site_of", [redis_site, postgres_site])
+@pytest.mark.parametrize("site_of", [redis_site, small_postgres_site])
 def test_bug_connections_that_died_silently_are_replaced(
     redis_at: RedisServer, postgres_at: PostgresServer, clock: Clock, site_of: Callable[[Any], Any]
 ) -> None:
     with site_of(redis_at if site_of is redis_site else postgres_at) as site:
         revocations = revoke_all_of(site, clock)
-        with under_load(revocations, REVOKED, VALID) as load:
+        with under_load(revocations, REVOKED, VALID, close=site.close) as load:
             load.wait_for("active", 5)
             site.proxy.hold()
-            load.wait_for("unavailable", 60)  # as many as there may be connections
+            load.wait_for("unavailable", 20)
             site.proxy.lose()
             site.proxy.heal()
             try:
@@ -365,7 +367,7 @@ def test_bug_a_reply_that_drips_does_not_extend_the_deadline(redis_at: RedisServ
         assert (answers, took < LONGEST) == ([503], True)
 
 
-@pytest.mark.parametrize("fault", ["black hole", "stopped"])
+@pytest.mark.parametrize("fault", ["slow", "black hole", "stopped"])
 def test_bug_a_hung_postgresql_does_not_hold_an_event_loops_request_beyond_the_deadline(
     postgres_at: PostgresServer, clock: Clock, fault: str
 ) -> None:
@@ -373,8 +375,9 @@ def test_bug_a_hung_postgresql_does_not_hold_an_event_loops_request_beyond_the_d
         endure(site, clock, fault)
 
 
-def test_bug_a_reply_cut_short_does_not_cut_what_other_threads_are_asking(redis_at: RedisServer, clock: Clock) -> None:
-    """A rule that is broken in the server concerns those who ask for it, and nobody else."""
+def test_bug_a_rule_that_is_broken_concerns_nobody_but_those_who_ask_for_it(
+    redis_at: RedisServer, clock: Clock
+) -> None:
     with redis_site(redis_at) as site, redis_at.client() as client:
         revocations = revoke_all_of(site, clock)
         broken = like(token_key="jti:broken", session_id="broken-session")
@@ -392,19 +395,16 @@ def test_bug_a_reply_cut_short_does_not_cut_what_other_threads_are_asking(redis_
 
 
 def rule_names(token: Any) -> set[bytes]:
-    from graphql_authkit.revocation import fingerprint, keys_of
-
     return {f"{{graphql-authkit}}:rule:{fingerprint(key).hex()}".encode() for key in keys_of(token)}
 
 
-@pytest.mark.parametrize("expires_in", [1e9])
 def test_bug_a_caller_who_asks_for_too_long_a_rule_does_not_open_the_breaker(
-    redis_at: RedisServer, clock: Clock, expires_in: float
+    redis_at: RedisServer, clock: Clock
 ) -> None:
     with redis_site(redis_at) as site:
         revocations = Revocations(site.store, clock=clock)
         for _ in range(5):
-            error = refused(revocations.revoke_token, TOKEN.issuer, "t", expires_at=clock.now + expires_in)
+            error = refused(revocations.revoke_token, TOKEN.issuer, "t", expires_at=clock.now + 1e9)
             assert "log_seconds" in error.detail
         assert revocations.check(TOKEN).token is TOKEN
 
