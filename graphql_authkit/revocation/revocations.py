@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 
-from .._flow import AsyncPortError, Port, arun, call, run
+from .._flow import Port, arun, call, run
 from ..claims import MAX_LEEWAY
 from ..errors import AuthError, ClaimRejected, ConfigurationError, StoreUnavailable, TokenRevoked
 from ..events import Listener, RevocationRecorded, check_listener, emit, log_event
@@ -207,7 +207,7 @@ class Revocations:
             verdict = self._store.local_check(token, now)
             if verdict is None:
                 verdict = await call(self._check_port, token, now)
-        except (AuthError, AsyncPortError):
+        except (AuthError, ConfigurationError):
             raise
         except Exception as error:
             raise self._failed(error) from error
@@ -224,7 +224,7 @@ class Revocations:
     async def _record(self, rule: Rule) -> None:
         try:
             await call(self._record_port, rule, self._clock())
-        except (AuthError, AsyncPortError):
+        except (AuthError, ConfigurationError):
             raise
         except Exception as error:
             raise self._failed(error) from error

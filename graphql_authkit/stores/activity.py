@@ -138,13 +138,13 @@ class SQLActivityStore:
 
     def create(self) -> None:
         """Make the table where it is missing."""
-        from .sql import metadata, sessions_table
+        from .tables import metadata, sessions_table
 
         metadata.create_all(self._engine, tables=[sessions_table])
 
     def read(self, name: bytes) -> Seen | None:
         """The record of a session; see ActivityStore."""
-        from .sql import read_session
+        from .tables import read_session
 
         def whole() -> tuple[float, float] | None:
             with self._engine.begin() as connection:
@@ -161,7 +161,7 @@ class SQLActivityStore:
 
     def write(self, seen: Mapping[bytes, Seen], lives_for: float) -> None:
         """Merge records; see ActivityStore."""
-        from .sql import purge_sessions, write_session
+        from .tables import purge_sessions, write_session
 
         now = self._clock()
 

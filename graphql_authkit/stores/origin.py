@@ -6,22 +6,38 @@ lost its data, or never had any; whoever asks it learns that nobody can say, nev
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, Protocol, TypeVar
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from ..errors import StoreUnavailable
+from ..errors import AuthError, StoreUnavailable
 from ..revocation import FINGERPRINT_BYTES, Revocable, RevocationKey, Rule, Verdict, fingerprint, judge, keys_of
 from .ledger import Entry
 
-__all__ = ["Bounded", "Breaker", "Feed", "NoEpoch", "Origin", "Snapshot", "checked_entry", "judge_found", "looked_up"]
+__all__ = [
+    "Bounded",
+    "Breaker",
+    "Feed",
+    "News",
+    "NoEpoch",
+    "Origin",
+    "Snapshot",
+    "as_unavailable",
+    "checked_entry",
+    "judge_found",
+    "looked_up",
+]
 
 T = TypeVar("T")
 
 FAILURES = 3  # in a row, after which a store is not asked for a while
 PAUSE = 1.0
+MOST_LOST = 64  # threads that wait for what never ends
 
 
 class NoEpoch(StoreUnavailable):
@@ -36,6 +52,15 @@ class Snapshot(NamedTuple):
     entries: Iterable[Entry]
 
 
+class News(NamedTuple):
+    """What an origin recorded after some position, or the first part of it."""
+
+    epoch: str
+    position: str
+    entries: Sequence[Entry]
+    is_all: bool
+
+
 class Feed(Protocol):
     """One follower's own connection to an origin. Blocking; it is used by one thread."""
 
@@ -48,8 +73,8 @@ class Feed(Protocol):
         """
         ...  # pragma: no cover
 
-    def poll(self, position: str, wait: float) -> tuple[str, str, Sequence[Entry]]:
-        """What was recorded after a position, waiting up to `wait` seconds for it: epoch, new position, entries.
+    def poll(self, position: str, wait: float) -> News:
+        """What was recorded after a position, waiting up to `wait` seconds for it.
 
         Raises:
             LookupError: The log ends before the position: read a snapshot.
@@ -118,6 +143,11 @@ def judge_found(token: Revocable, keys: dict[bytes, RevocationKey], found: Itera
     return judge(token, rules)
 
 
+def as_unavailable(error: Exception) -> Exception:
+    """What a client library raised, of whatever kind."""
+    return error if isinstance(error, AuthError) else StoreUnavailable(type(error).__name__)
+
+
 class Breaker:
     """Asks nothing of a server that keeps failing but once each pause, so that its slowness is not everybody's.
 
@@ -159,51 +189,99 @@ class Breaker:
 class Bounded:
     """Runs blocking calls in threads of its own, and waits for each no longer than a deadline.
 
+    The threads are daemons: a server that hangs does not keep the process from ending. One whose call did
+    not end in time is given up, and another takes its place.
+
     Args:
         name: For the threads.
         deadline: Seconds.
-        workers: Calls at a time; while all of them hang, further ones fail at once.
+        workers: Calls at a time.
     """
 
     def __init__(self, name: str, deadline: float, workers: int = 16) -> None:
         self._name = name
         self._deadline = deadline
         self._workers = workers
-        self._free = threading.Semaphore(workers)
-        self._pool: ThreadPoolExecutor | None = None
-        self._lock = threading.Lock()
+        self._threads = 0
+        self._reset()
+        _bounded.add(self)
 
     def __call__(self, function: Callable[[], T]) -> T:
         """Run it.
 
         Raises:
-            StoreUnavailable: It took too long, or every thread is busy.
+            StoreUnavailable: It took too long, or too many calls hang.
             Exception: What it raises.
         """
-        if not self._free.acquire(timeout=self._deadline):
-            raise StoreUnavailable("every connection is busy")
-        with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix=self._name)
-            pool = self._pool
+        until = time.monotonic() + self._deadline
+        future: Future[T] = Future()
+        self._hand_over(future, function)
         try:
-            future = pool.submit(function)
-        except BaseException:
-            self._free.release()
-            raise
-        future.add_done_callback(lambda _future: self._free.release())
-        try:
-            return future.result(self._deadline)
+            return future.result(until - time.monotonic())
         except TimeoutError:
+            if not future.cancel():  # it runs, and its thread is lost to it
+                with self._lock:
+                    self._threads -= 1
+                    self._lost += 1
+                future.add_done_callback(self._found)
             raise StoreUnavailable(f"no answer within {self._deadline:g} s") from None
-
-    def reset(self) -> None:
-        """After a fork: the threads stayed behind."""
-        self.__init__(self._name, self._deadline, self._workers)  # type: ignore[misc]
 
     def close(self) -> None:
         """End the threads that are not busy."""
         with self._lock:
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown(wait=False, cancel_futures=True)
+            threads, self._threads = self._threads, 0
+        for _ in range(threads):
+            self._calls.put(None)
+
+    def _hand_over(self, future: Future[T], function: Callable[[], T]) -> None:
+        with self._lock:
+            needs_one = self._pending >= self._idle and self._threads < self._workers
+            if needs_one and self._lost >= MOST_LOST:
+                raise StoreUnavailable(f"{self._lost} calls do not end")
+            self._pending += 1
+            self._threads += needs_one
+            self._calls.put((future, function))
+        if needs_one:
+            threading.Thread(target=self._work, args=(self._calls,), name=self._name, daemon=True).start()
+
+    def _work(self, calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]) -> None:
+        while True:
+            with self._lock:
+                self._idle += 1
+            call = calls.get()
+            with self._lock:
+                self._idle -= 1
+                self._pending -= call is not None
+            if call is None:
+                return
+            future, function = call
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(function())
+            except BaseException as error:
+                future.set_exception(error)
+
+    def _found(self, _future: Future[Any]) -> None:
+        """A call that was given up has ended after all."""
+        with self._lock:
+            self._lost -= 1
+            self._threads += 1
+
+    def _reset(self) -> None:
+        """Also in a forked child: the threads stayed behind."""
+        self._lock = threading.Lock()
+        self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        self._threads, self._idle, self._pending, self._lost = 0, 0, 0, 0
+
+
+_bounded: weakref.WeakSet[Bounded] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for bounded in tuple(_bounded):
+        bounded._reset()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork)

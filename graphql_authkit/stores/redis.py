@@ -13,13 +13,13 @@ import math
 import re
 import secrets
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..errors import ConfigurationError, StoreUnavailable
 from ..revocation import FINGERPRINT_BYTES, Revocable, Rule, Verdict, fingerprint
 from .ledger import Entry
-from .origin import Breaker, NoEpoch, Snapshot, checked_entry, judge_found, looked_up
+from .origin import Breaker, News, NoEpoch, Snapshot, as_unavailable, checked_entry, judge_found, looked_up
 
 try:
     import redis
@@ -32,12 +32,13 @@ except ImportError as error:
 __all__ = ["RedisRevocationStore"]
 
 CHUNK = 10_000
+CONNECTIONS = 64  # at most, for threads and for each event loop; further callers wait for one
 _VALUE = re.compile(rb"(\d{1,12})? (\d{1,12})")
 _STREAM_ID = re.compile(r"(\d+)-(\d+)")
 _SETTINGS = ("host", "port", "db", "username", "password", "credential_provider", "path")
 
 # The server keeps a rule an hour beyond its end, since clocks differ.
-# KEYS: epoch, rule, log. ARGV: fingerprint, not_before or "", expires_at, the least log id, whether to need the epoch.
+# KEYS: epoch, rule, log. ARGV: fingerprint, not_before or "", expires_at, seconds of log, whether to need the epoch.
 _RECORD = """
 if ARGV[5] == "1" and redis.call("EXISTS", KEYS[1]) == 0 then return 0 end
 local before, expires = ARGV[2], tonumber(ARGV[3])
@@ -50,8 +51,10 @@ if old then
   else before = string.format("%.0f", math.max(tonumber(before), tonumber(old_before))) end
 end
 local value = before .. " " .. string.format("%.0f", expires)
+if value == old then return 1 end
+local least = string.format("%.0f-0", math.max(0, tonumber(redis.call("TIME")[1]) - tonumber(ARGV[4])) * 1000)
 redis.call("SET", KEYS[2], value, "EXAT", string.format("%.0f", expires + 3600))
-redis.call("XADD", KEYS[3], "MINID", "~", ARGV[4], "*", "e", ARGV[1] .. value)
+redis.call("XADD", KEYS[3], "MINID", "~", least, "*", "e", ARGV[1] .. value)
 return 1
 """
 
@@ -81,6 +84,8 @@ class RedisRevocationStore:
         deadline: float = 0.25,
         log_seconds: float = 8 * 86_400.0,
     ) -> None:
+        if not isinstance(prefix, str) or prefix != prefix.encode("utf-8", "ignore").decode():
+            raise ConfigurationError("prefix must be text that UTF-8 can hold")
         if not prefix or not 0 < deadline < math.inf or not 0 < log_seconds < math.inf:
             raise ConfigurationError("prefix, deadline and log_seconds must be given, and positive")
         self._client = client
@@ -100,33 +105,42 @@ class RedisRevocationStore:
 
         Raises:
             StoreUnavailable: It cannot be reached.
+            ConfigurationError: It throws keys away when its memory is full: rules would be forgotten.
         """
         with self._exchange():
-            return bool(self._sync.set(self._epoch_key, secrets.token_hex(16), nx=True))
+            memory: Any = self._sync.info("memory")
+        if memory.get("maxmemory") and memory.get("maxmemory_policy") != "noeviction":
+            raise ConfigurationError(f"maxmemory-policy {memory['maxmemory_policy']} evicts rules: set noeviction")
+        with self._exchange():
+            return _claim(self._sync, self._epoch_key, self._log_key, secrets.token_hex(16))
 
     def record(self, rule: Rule, now: float) -> None:
         """Keep a rule; see RevocationStore."""
+        recording = self._recording(_entry(rule), now)
         with self._exchange():
-            _check_recorded(self._sync.eval(_RECORD, 3, *self._recording(_entry(rule), now)))
+            reply = self._sync.eval(_RECORD, 3, *recording)
+        _check_recorded(reply)
 
     async def arecord(self, rule: Rule, now: float) -> None:
         """`record` on asyncio."""
+        recording = self._recording(_entry(rule), now)
         async with self._aexchange() as client:
-            _check_recorded(await client.eval(_RECORD, 3, *self._recording(_entry(rule), now)))
+            reply = await client.eval(_RECORD, 3, *recording)
+        _check_recorded(reply)
 
     def check(self, token: Revocable, now: float) -> Verdict:
         """The verdict on a token, in one exchange."""
         keys = looked_up(token)
         with self._exchange():
-            found = self._found(keys, self._sync.mget(self._asked(keys)))
-        return judge_found(token, keys, found, now)
+            reply = _listed(self._sync.mget(self._asked(keys)), len(keys) + 1)
+        return judge_found(token, keys, _found(keys, reply), now)
 
     async def acheck(self, token: Revocable, now: float) -> Verdict:
         """`check` on asyncio."""
         keys = looked_up(token)
         async with self._aexchange() as client:
-            found = self._found(keys, await client.mget(self._asked(keys)))
-        return judge_found(token, keys, found, now)
+            reply = _listed(await client.mget(self._asked(keys)), len(keys) + 1)
+        return judge_found(token, keys, _found(keys, reply), now)
 
     def local_check(self, token: Revocable, now: float) -> None:
         """None: only the server can say."""
@@ -137,7 +151,14 @@ class RedisRevocationStore:
 
     def close(self) -> None:
         """Give back the connections made for threads."""
-        self._sync.close()
+        self._sync.connection_pool.disconnect()
+
+    async def aclose(self) -> None:
+        """Give back the connections made for the running event loop, and those for threads."""
+        client = self._loops.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.connection_pool.disconnect()
+        self.close()
 
     # --------------------------------------------------------------------------------- connections
 
@@ -150,7 +171,9 @@ class RedisRevocationStore:
             kind = _matching(redis.asyncio, self._client)
             settings = _settings(self._client, self._deadline)
             retry = AsyncRetry(NoBackoff(), 0)
-            pool = redis.asyncio.ConnectionPool(connection_class=kind, retry=retry, **settings)
+            pool = redis.asyncio.BlockingConnectionPool(
+                connection_class=kind, retry=retry, max_connections=CONNECTIONS, timeout=self._deadline, **settings
+            )
             client = self._loops[loop] = redis.asyncio.Redis(connection_pool=pool)
         return client
 
@@ -159,11 +182,11 @@ class RedisRevocationStore:
         self._breaker.enter()
         try:
             yield
-        except Exception:
+        except Exception as error:
             self._breaker.failed()
             # After a reply that was not understood the next one on this connection may be another's.
             self._sync.connection_pool.disconnect()
-            raise
+            raise as_unavailable(error) from error
         self._breaker.succeeded()
 
     @contextlib.asynccontextmanager
@@ -173,10 +196,10 @@ class RedisRevocationStore:
         try:
             async with asyncio.timeout(self._deadline):
                 yield client
-        except Exception:
+        except Exception as error:
             self._breaker.failed()
             await client.connection_pool.disconnect()
-            raise
+            raise as_unavailable(error) from error
         self._breaker.succeeded()
 
     # --------------------------------------------------------------------------------------- words
@@ -184,22 +207,14 @@ class RedisRevocationStore:
     def _asked(self, keys: Iterable[bytes]) -> list[str]:
         return [self._epoch_key, *(f"{self._prefix}:rule:{name.hex()}" for name in keys)]
 
-    def _found(self, keys: Sequence[bytes] | Iterable[bytes], reply: Any) -> list[Entry]:
-        names = list(keys)
-        if not isinstance(reply, list) or len(reply) != len(names) + 1:
-            raise StoreUnavailable("the reply is not one to the question")
-        _check_epoch(reply[0])
-        return [_read(name, value) for name, value in zip(names, reply[1:], strict=True) if value is not None]
-
     def _recording(self, entry: Entry, now: float, *, needs_epoch: bool = True) -> tuple[str | bytes, ...]:
         name, not_before, expires_at = entry
-        if expires_at - now > self._log_seconds:
+        if needs_epoch and expires_at - now > self._log_seconds:
             raise StoreUnavailable("the rule lives longer than log_seconds=: make that longer than max_token_lifetime=")
         rule_key = f"{self._prefix}:rule:{name.hex()}"
         before = "" if not_before is None else str(int(not_before))
-        least = f"{max(0, int((now - self._log_seconds) * 1000))}-0"
-        flag = "1" if needs_epoch else "0"
-        return self._epoch_key, rule_key, self._log_key, name, before, str(math.ceil(expires_at)), least, flag
+        seconds, flag = str(math.ceil(self._log_seconds)), "1" if needs_epoch else "0"
+        return self._epoch_key, rule_key, self._log_key, name, before, str(math.ceil(expires_at)), seconds, flag
 
 
 class RedisFeed:
@@ -232,7 +247,7 @@ class RedisFeed:
             connection.disconnect()  # a reply may be left in it
             self._client.connection_pool.release(connection)
 
-    def poll(self, position: str, wait: float) -> tuple[str, str, Sequence[Entry]]:
+    def poll(self, position: str, wait: float) -> News:
         """What the log got after a position."""
         if self._is_closed:  # redis-py would connect again
             raise StoreUnavailable("the feed is closed")
@@ -244,7 +259,7 @@ class RedisFeed:
         if not entries and _ordered(self._last_id()) < _ordered(position):
             raise LookupError("the log ends before what was read of it")
         new = position if not entries else _text(entries[-1][0])
-        return _check_epoch(epoch), new, [_read_logged(fields) for _, fields in entries]
+        return News(_check_epoch(epoch), new, [_read_logged(f) for _, f in entries], len(entries) < CHUNK)
 
     def push(self, entries: Iterable[Entry]) -> None:
         """Merge rules into the server, whether or not it has an epoch."""
@@ -258,7 +273,7 @@ class RedisFeed:
 
     def claim(self, epoch: str) -> bool:
         """Give a server that has no epoch this one."""
-        return bool(self._client.set(self._store._epoch_key, epoch, nx=True))
+        return _claim(self._client, self._store._epoch_key, self._store._log_key, epoch)
 
     def close(self) -> None:
         """Give the connection back, whatever it is waiting for."""
@@ -270,7 +285,7 @@ class RedisFeed:
             return _text(self._client.xinfo_stream(self._store._log_key)["last-generated-id"])
         except redis.ResponseError as error:
             if "no such key" in str(error):
-                return "0-0"
+                raise NoEpoch("the server has no log: it lost its data, or create() was never called") from error
             raise
 
 
@@ -291,7 +306,10 @@ def connect(client: Any, timeout: float) -> redis.Redis:
     if not isinstance(client, redis.Redis | redis.asyncio.Redis):
         raise ConfigurationError(f"client= takes a redis.Redis, sync or async, not a {type(client).__name__}")
     kind = _matching(redis, client)
-    pool = redis.ConnectionPool(connection_class=kind, retry=Retry(NoBackoff(), 0), **_settings(client, timeout))
+    retry, settings = Retry(NoBackoff(), 0), _settings(client, timeout)
+    pool = redis.BlockingConnectionPool(  # type: ignore[no-untyped-call]
+        connection_class=kind, retry=retry, max_connections=CONNECTIONS, timeout=timeout, **settings
+    )
     return redis.Redis(connection_pool=pool)
 
 
@@ -310,8 +328,27 @@ def _matching(module: Any, client: Any) -> Any:
     return kind
 
 
+def _claim(client: redis.Redis, epoch_key: str, log_key: str, epoch: str) -> bool:
+    """Make the log, so that one that is missing is one that was lost, and then the epoch."""
+    with contextlib.suppress(redis.ResponseError):  # the group, and so the log, are there
+        client.xgroup_create(log_key, "graphql-authkit", mkstream=True)
+    return bool(client.set(epoch_key, epoch, nx=True))
+
+
 def _entry(rule: Rule) -> Entry:
     return fingerprint(rule.key), rule.not_before, rule.expires_at
+
+
+def _listed(reply: object, length: int) -> list[Any]:
+    """A reply of the right shape; one of another is some other question's."""
+    if not isinstance(reply, list) or len(reply) != length:
+        raise StoreUnavailable("the reply is not one to the question")
+    return reply
+
+
+def _found(keys: Iterable[bytes], reply: list[Any]) -> list[Entry]:
+    _check_epoch(reply[0])
+    return [_read(name, value) for name, value in zip(keys, reply[1:], strict=True) if value is not None]
 
 
 def _check_epoch(value: object) -> str:

@@ -91,8 +91,10 @@ class ReplicatedRevocationStore:
     ) -> None:
         if not callable(getattr(origin, "open_feed", None)):
             raise ConfigurationError(f"a {type(origin).__name__} is no origin that can be followed")
-        if not POLL * 2 <= max_staleness < math.inf or not 0 <= start_timeout < math.inf:
-            raise ConfigurationError(f"max_staleness must be at least {POLL * 2:g} seconds")
+        if not getattr(origin, "is_followable", True):
+            raise ConfigurationError("the origin has an AsyncEngine: it can be followed with feed_engine=")
+        if not POLL * 4 <= max_staleness < math.inf or not 0 <= start_timeout < math.inf:
+            raise ConfigurationError(f"max_staleness must be at least {POLL * 4:g} seconds")
         if on_stale not in ("refuse", "confirm") or insecure_on_stale not in (None, "serve"):
             raise ConfigurationError('on_stale is "refuse" or "confirm"; to serve on, insecure_on_stale="serve"')
         if insecure_on_stale is not None:
@@ -110,6 +112,8 @@ class ReplicatedRevocationStore:
         self._position: str | None = None
         self._last_error: str | None = None
         self._is_closed = False
+        self._started_at = -math.inf
+        self._began = time.time() - clock()  # what the wall clock said at zero of the other
         self._feed: Feed | None = None
         self._follower: threading.Thread | None = None
         self._new_follower()
@@ -129,16 +133,20 @@ class ReplicatedRevocationStore:
 
     def check(self, token: Revocable, now: float) -> Verdict:
         """The verdict where `local_check` has none: after the first snapshot, or from the origin."""
-        self._loaded.wait(self._start_timeout)
+        self._loaded.wait(self._start_patience())
         verdict = self._after_start(token, now)
         return self._origin.check(token, now) if verdict is None else verdict
 
     async def acheck(self, token: Revocable, now: float) -> Verdict:
         """`check` on asyncio."""
         if not self._loaded.is_set():
-            await asyncio.to_thread(self._loaded.wait, self._start_timeout)
+            await asyncio.to_thread(lambda: self._loaded.wait(self._start_patience()))
         verdict = self._after_start(token, now)
         return await self._origin.acheck(token, now) if verdict is None else verdict
+
+    def _start_patience(self) -> float:
+        """What is left of `start_timeout`, which all the first requests share."""
+        return max(0.0, self._started_at + self._start_timeout - self._clock())
 
     def _after_start(self, token: Revocable, now: float) -> Verdict | None:
         verdict = self.local_check(token, now)
@@ -150,6 +158,8 @@ class ReplicatedRevocationStore:
         """The verdict at once, from memory; see RevocationStore."""
         if self._follower is None:
             self.start()
+        if self._is_closed:
+            raise StoreUnavailable("the replica is closed")
         if self._clock() - self._known_at <= self._max_staleness:
             return self._ledger.check(token, now)
         if not self._loaded.is_set():
@@ -167,6 +177,7 @@ class ReplicatedRevocationStore:
         with self._lock:
             if self._follower is not None or self._is_closed:
                 return
+            self._started_at = self._clock()
             self._follower = threading.Thread(target=self._follow, name="graphql-authkit-replica", daemon=True)
             self._follower.start()
 
@@ -226,7 +237,7 @@ class ReplicatedRevocationStore:
             except Exception as error:
                 if stop.is_set():
                     return
-                if isinstance(error, LookupError):
+                if isinstance(error, LookupError | NoEpoch):
                     self._position = None
                 self._fail(error)
                 stop.wait(pause)
@@ -234,11 +245,10 @@ class ReplicatedRevocationStore:
 
     def _load(self, feed: Feed) -> None:
         """Read a snapshot, and give the origin what it lacks of what is known here."""
-        began = self._clock()
         try:
             epoch, position, entries = feed.snapshot()
         except NoEpoch:
-            if began - self._known_at > self._republish_within:
+            if self._clock() - self._known_at > self._republish_within:
                 raise
             _log.warning("the origin of revocations lost its data: writing %d rules to it", len(self._ledger))
             feed.push(self._ledger.entries(time.time()))
@@ -254,25 +264,23 @@ class ReplicatedRevocationStore:
             self._ledger = fresh
         if missing:
             feed.push(missing)
-        self._position = position
-        self._learnt(epoch, began)
+        self._position, self._epoch = position, epoch  # how old that is, the first poll says
 
     def _poll(self, feed: Feed) -> None:
         began = self._clock()
-        epoch, position, entries = feed.poll(self._position or "", POLL)
-        if epoch != self._epoch:
+        news = feed.poll(self._position or "", POLL if self._loaded.is_set() else 0.0)
+        if news.epoch != self._epoch:
             raise LookupError("the origin has a new epoch")
         with self._lock:
-            for entry in entries:
+            for entry in news.entries:
                 self._ledger.add(entry)
-            self._ledger.forget(time.time())
-        self._position = position
-        self._learnt(epoch, began)
-
-    def _learnt(self, epoch: str, began: float) -> None:
-        self._epoch = epoch
-        self._known_at = began
-        self._loaded.set()
+            # A wall clock that leaps ahead, and may come back, makes nothing forgotten.
+            self._ledger.forget(min(time.time(), self._began + self._clock()))
+        self._position = news.position
+        if news.is_all:  # else there is more, and what is known here is older than `began`
+            self._known_at = began
+            self._last_error = None
+            self._loaded.set()
 
     def _add(self, rule: Rule) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""One redis-server and one PostgreSQL for the tests of a module, and followers that do not dawdle."""
+"""One redis-server for the tests of a module and one PostgreSQL for all, and followers that do not dawdle."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def redis_at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
         yield server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def postgres_at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     with postgres_server(Path(tmp_path_factory.mktemp("postgres"))) as server:
         yield server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def postgres_url(postgres_at: PostgresServer) -> str:
     return postgres_at.url

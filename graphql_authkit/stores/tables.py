@@ -1,0 +1,212 @@
+"""The tables of the SQL stores, and every statement on them, each within a transaction of its caller's.
+
+Two tables hold the list: the rules, by fingerprint, each with the number of the change that wrote it last,
+and one row with the epoch and the last number. Every writer takes that row first, so numbers become visible
+in their order, and a follower that reads on from a number misses none. Times are whole seconds. A third
+table holds when sessions were seen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..revocation import FINGERPRINT_BYTES
+from .ledger import Entry
+from .origin import NoEpoch, checked_entry
+
+try:
+    import sqlalchemy as sa
+    from sqlalchemy.engine import Connection
+except ImportError as error:
+    raise ImportError("stores in a database need: pip install 'graphql-authkit[sql]'") from error
+
+__all__ = [
+    "SLACK",
+    "epochs",
+    "find",
+    "has_tables",
+    "mark",
+    "metadata",
+    "purge_sessions",
+    "read_changes",
+    "read_epoch",
+    "read_page",
+    "read_session",
+    "record",
+    "rules",
+    "sessions_table",
+    "write_session",
+]
+
+SLACK = 3600  # seconds that a rule is kept beyond its end, since clocks differ
+
+_NO_EPOCH = "the tables have no epoch: they lost their data, or create() was never called"
+
+metadata = sa.MetaData()
+"""The tables, for Alembic or `metadata.create_all(engine)`."""
+
+rules = sa.Table(
+    "graphql_authkit_revocations",
+    metadata,
+    sa.Column("fingerprint", sa.LargeBinary(FINGERPRINT_BYTES), primary_key=True),
+    sa.Column("not_before", sa.BigInteger, nullable=True),
+    sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
+    sa.Column("change", sa.BigInteger, nullable=False, index=True),
+)
+epochs = sa.Table(
+    "graphql_authkit_revocation_epoch",
+    metadata,
+    sa.Column("id", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("epoch", sa.String(32), nullable=False),
+    sa.Column("change", sa.BigInteger, nullable=False),
+)
+
+sessions_table = sa.Table(
+    "graphql_authkit_sessions",
+    metadata,
+    sa.Column("fingerprint", sa.LargeBinary(FINGERPRINT_BYTES), primary_key=True),
+    sa.Column("first", sa.Float(53), nullable=False),
+    sa.Column("last", sa.Float(53), nullable=False),
+    sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
+)
+
+
+def mark(connection: Connection, epoch: str | None = None) -> bool:
+    """Make what is missing, and begin an epoch if there is none; whether it did."""
+    if connection.dialect.name == "sqlite":
+        with contextlib.suppress(sa.exc.OperationalError):  # within a transaction of an asynchronous driver
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+    metadata.create_all(connection)
+    _lock_epoch(connection)
+    if connection.execute(sa.select(epochs.c.epoch)).first() is not None:
+        return False
+    last = connection.scalar(sa.select(sa.func.coalesce(sa.func.max(rules.c.change), 0)))
+    connection.execute(sa.insert(epochs).values(id=1, epoch=epoch or secrets.token_hex(16), change=last or 0))
+    return True
+
+
+def record(connection: Connection, entries: list[Entry], purge: float | None, *, needs_epoch: bool = True) -> None:
+    """Merge rules, and delete what ended before `purge`, if given."""
+    number = _take_numbers(connection, len(entries), needs_epoch=needs_epoch)
+    for name, not_before, expires_at in entries:
+        number += 1
+        _merge(connection, name, None if not_before is None else int(not_before), math.ceil(expires_at), number)
+    if purge is not None:
+        connection.execute(sa.delete(rules).where(rules.c.expires_at < int(purge) - SLACK))
+
+
+def _take_numbers(connection: Connection, count: int, *, needs_epoch: bool) -> int:
+    """The number before the first of `count` that are ours now. No other writer goes on until we commit.
+
+    They follow the clock, in microseconds, where it is ahead: in a database that was set back to a backup
+    they so begin beyond what followers read before.
+    """
+    by_clock = int(time.time() * 1_000_000)
+    following = epochs.c.change + count
+    following = sa.case((following > by_clock, following), else_=by_clock)
+    if not needs_epoch:
+        _lock_epoch(connection)
+    if connection.execute(sa.update(epochs).values(change=following)).rowcount == 1:
+        return int(connection.scalar(sa.select(epochs.c.change)) or 0) - count
+    if needs_epoch:
+        raise NoEpoch(_NO_EPOCH)
+    return max(by_clock, int(connection.scalar(sa.select(sa.func.max(rules.c.change))) or 0))
+
+
+def _merge(connection: Connection, name: bytes, not_before: int | None, expires_at: int, change: int) -> None:
+    this = rules.c.fingerprint == name
+    old = connection.execute(sa.select(rules.c.not_before, rules.c.expires_at).where(this)).first()
+    if old is None:
+        values = {"fingerprint": name, "not_before": not_before, "expires_at": expires_at, "change": change}
+        connection.execute(sa.insert(rules).values(values))
+        return
+    before = None if not_before is None or old[0] is None else max(not_before, old[0])
+    merged = {"not_before": before, "expires_at": max(expires_at, old[1]), "change": change}
+    connection.execute(sa.update(rules).where(this).values(merged))
+
+
+def find(connection: Connection, keys: Iterable[bytes]) -> list[Entry]:
+    """The rules of these keys."""
+    query = (
+        sa.select(epochs.c.epoch, rules.c.fingerprint, rules.c.not_before, rules.c.expires_at)
+        .select_from(epochs)
+        .outerjoin(rules, rules.c.fingerprint.in_(list(keys)))
+    )
+    rows = connection.execute(query).all()
+    if not rows:
+        raise NoEpoch(_NO_EPOCH)
+    return [checked_entry(*row[1:]) for row in rows if row[1] is not None]
+
+
+def read_epoch(connection: Connection) -> tuple[str, int]:
+    """Epoch and last number."""
+    row = connection.execute(sa.select(epochs.c.epoch, epochs.c.change)).first()
+    if row is None:
+        raise NoEpoch(_NO_EPOCH)
+    return str(row[0]), int(row[1])
+
+
+def read_page(connection: Connection, *, after: bytes, least: int, limit: int) -> Sequence[Any]:
+    """The rules that end after `least`, in the order of their fingerprints, some at a time."""
+    query = (
+        sa.select(rules.c.fingerprint, rules.c.not_before, rules.c.expires_at)
+        .where(rules.c.expires_at > least, rules.c.fingerprint > after)
+        .order_by(rules.c.fingerprint)
+        .limit(limit)
+    )
+    return connection.execute(query).all()
+
+
+def read_changes(connection: Connection, position: int, limit: int) -> tuple[str, int, Sequence[Any]]:
+    """Epoch, last number, and what has a later number than the position."""
+    epoch, change = read_epoch(connection)
+    query = (
+        sa.select(rules.c.fingerprint, rules.c.not_before, rules.c.expires_at, rules.c.change)
+        .where(rules.c.change > position)
+        .order_by(rules.c.change)
+        .limit(limit)
+    )
+    return epoch, change, connection.execute(query).all()
+
+
+def has_tables(connection: Connection) -> bool:
+    """Whether anything was ever set up here."""
+    return sa.inspect(connection).has_table(epochs.name)
+
+
+def _lock_epoch(connection: Connection) -> None:
+    """Where there is no row to lock, the table is: numbers must become visible in their order."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"LOCK TABLE {epochs.name} IN SHARE ROW EXCLUSIVE MODE")
+
+
+# ---------------------------------------------------------------------- records of sessions, for `activity`
+
+
+def read_session(connection: Connection, name: bytes, now: float) -> tuple[float, float] | None:
+    """First and last of the record, if it has not expired."""
+    table = sessions_table
+    query = sa.select(table.c.first, table.c.last).where(table.c.fingerprint == name, table.c.expires_at > now)
+    row = connection.execute(query).first()
+    return None if row is None else (float(row[0]), float(row[1]))
+
+
+def write_session(connection: Connection, name: bytes, seen: tuple[float, float], expires_at: float) -> None:
+    """Merge a record."""
+    table, this = sessions_table, sessions_table.c.fingerprint == name
+    first = sa.case((table.c.first < seen[0], table.c.first), else_=seen[0])
+    last = sa.case((table.c.last > seen[1], table.c.last), else_=seen[1])
+    values = {"first": first, "last": last, "expires_at": math.ceil(expires_at)}
+    if connection.execute(sa.update(table).where(this).values(values)).rowcount == 0:
+        values = {"fingerprint": name, "first": seen[0], "last": seen[1], "expires_at": math.ceil(expires_at)}
+        connection.execute(sa.insert(table).values(values))
+
+
+def purge_sessions(connection: Connection, now: float) -> None:
+    """Forget the records that have expired."""
+    connection.execute(sa.delete(sessions_table).where(sessions_table.c.expires_at < now))
