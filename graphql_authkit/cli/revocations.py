@@ -81,7 +81,8 @@ def _store(given: argparse.Namespace) -> Any:
     if bool(of_redis) == bool(of_sql):
         raise ConfigurationError("name one store: --redis URL or --sql URL")
     if of_redis:
-        from ..stores.redis import RedisRevocationStore, from_url
+        from ..stores.redis import RedisRevocationStore
+        from ..stores.redis_client import from_url
 
         return RedisRevocationStore(from_url(of_redis), prefix=given.prefix, deadline=DEADLINE)
     from ..stores.sql import SQLRevocationStore

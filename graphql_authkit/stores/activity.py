@@ -71,7 +71,7 @@ class RedisActivityStore:
         prefix: str = "{graphql-authkit}",
         deadline: float = 0.25,
     ) -> None:
-        from .redis import connect
+        from .redis_client import connect
 
         self._prefix = prefix
         self._reads, self._writes = connect(client, deadline), connect(client, deadline * 10)

@@ -20,22 +20,20 @@ from ..errors import ConfigurationError, StoreUnavailable
 from ..revocation import FINGERPRINT_BYTES, Revocable, Rule, Verdict, fingerprint
 from .ledger import Entry
 from .origin import Breaker, News, NoEpoch, Snapshot, as_unavailable, checked_entry, judge_found, looked_up
+from .redis_client import CONNECTIONS, connect, matching, settings_of
 
 try:
     import redis
     import redis.asyncio
     from redis.backoff import NoBackoff
-    from redis.retry import Retry
 except ImportError as error:
     raise ImportError("RedisRevocationStore needs: pip install 'graphql-authkit[redis]'") from error
 
 __all__ = ["RedisRevocationStore"]
 
 CHUNK = 10_000
-CONNECTIONS = 64  # at most, for threads and for each event loop; further callers wait for one
 _VALUE = re.compile(rb"(\d{1,12})? (\d{1,12})")
 _STREAM_ID = re.compile(r"(\d+)-(\d+)")
-_SETTINGS = ("host", "port", "db", "username", "password", "credential_provider", "path")
 
 # The server keeps a rule an hour beyond its end, since clocks differ.
 # KEYS: epoch, rule, log. ARGV: fingerprint, not_before or "", expires_at, seconds of log, whether to need the epoch.
@@ -168,8 +166,8 @@ class RedisRevocationStore:
         if client is None:
             from redis.asyncio.retry import Retry as AsyncRetry
 
-            kind = _matching(redis.asyncio, self._client)
-            settings = _settings(self._client, self._deadline)
+            kind = matching(redis.asyncio, self._client)
+            settings = settings_of(self._client, self._deadline)
             retry = AsyncRetry(NoBackoff(), 0)
             pool = redis.asyncio.BlockingConnectionPool(
                 connection_class=kind, retry=retry, max_connections=CONNECTIONS, timeout=self._deadline, **settings
@@ -287,45 +285,6 @@ class RedisFeed:
             if "no such key" in str(error):
                 raise NoEpoch("the server has no log: it lost its data, or create() was never called") from error
             raise
-
-
-def from_url(url: str) -> redis.Redis:
-    """A client for a URL; a wrong one is a ConfigurationError that does not show it."""
-    try:
-        return redis.Redis.from_url(url)
-    except ValueError:
-        raise ConfigurationError("not the URL of a Redis: redis://host:port/0") from None
-
-
-def connect(client: Any, timeout: float) -> redis.Redis:
-    """A client of our own to the same server, with a deadline and without retries.
-
-    Raises:
-        ConfigurationError: Not a `redis.Redis`, sync or async.
-    """
-    if not isinstance(client, redis.Redis | redis.asyncio.Redis):
-        raise ConfigurationError(f"client= takes a redis.Redis, sync or async, not a {type(client).__name__}")
-    kind = _matching(redis, client)
-    retry, settings = Retry(NoBackoff(), 0), _settings(client, timeout)
-    pool = redis.BlockingConnectionPool(  # type: ignore[no-untyped-call]
-        connection_class=kind, retry=retry, max_connections=CONNECTIONS, timeout=timeout, **settings
-    )
-    return redis.Redis(connection_pool=pool)
-
-
-def _settings(client: Any, timeout: float) -> dict[str, Any]:
-    given = client.connection_pool.connection_kwargs
-    kept = {name: value for name, value in given.items() if name in _SETTINGS or name.startswith("ssl_")}
-    return {**kept, "socket_timeout": timeout, "socket_connect_timeout": timeout, "decode_responses": False}
-
-
-def _matching(module: Any, client: Any) -> Any:
-    """The connection class of that module that reaches the server in the same way."""
-    name = client.connection_pool.connection_class.__name__
-    kind = getattr(module.connection, name, None)
-    if kind is None:
-        raise ConfigurationError(f"connections of class {name} are not known here")
-    return kind
 
 
 def _claim(client: redis.Redis, epoch_key: str, log_key: str, epoch: str) -> bool:
