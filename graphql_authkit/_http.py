@@ -246,8 +246,8 @@ def _dial(host: str, port: int, timeout: float, watchdog: _Watchdog) -> socket.s
             break
         sock = socket.socket(family, kind, protocol)
         try:
-            watchdog.watch(sock)
             sock.settimeout(remaining)
+            watchdog.watch(sock)
             sock.connect(address)
             return sock
         except OSError as error:
@@ -327,8 +327,11 @@ class _Watchdog:
         with self._lock:
             self.expired = True
             if self._sock is not None:
-                with contextlib.suppress(OSError):  # it was closed in the meantime
+                try:
                     socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+                except OSError:  # it was closed in the meantime, or is about to connect: then not for long
+                    with contextlib.suppress(OSError):
+                        self._sock.settimeout(0.001)
 
 
 def _get(connection: http.client.HTTPConnection, url: str, headers: Mapping[str, str], max_bytes: int) -> Fetched:
