@@ -252,7 +252,10 @@ class RedisFeed:
         pipeline = self._client.pipeline(transaction=False)
         pipeline.xread({self._store._log_key: position}, count=CHUNK, block=max(1, int(wait * 1000)))
         pipeline.get(self._store._epoch_key)
-        logged, epoch = pipeline.execute()
+        pipeline.xrange(self._store._log_key, min=position, max=position)
+        logged, epoch, here = pipeline.execute()
+        if not here and position != "0-0":  # restored from a backup, or trimmed meanwhile
+            raise LookupError("the log no longer has what was read of it last")
         entries = [] if not logged else _streamed(logged)
         if not entries and _ordered(self._last_id()) < _ordered(position):
             raise LookupError("the log ends before what was read of it")

@@ -212,6 +212,7 @@ class ReplicatedRevocationStore:
     def _new_follower(self) -> None:
         self._lock = threading.Lock()
         self._feed = None
+        self._position = None  # a fork may have come in the midst of a change here: read everything
         self._stop = threading.Event()
         self._loaded = threading.Event()
         if self._known_at > -math.inf:
@@ -251,14 +252,14 @@ class ReplicatedRevocationStore:
             if self._clock() - self._known_at > self._republish_within:
                 raise
             _log.warning("the origin of revocations lost its data: writing %d rules to it", len(self._ledger))
-            feed.push(self._ledger.entries(time.time()))
+            feed.push(self._ledger.entries(self._now()))
             feed.claim(secrets.token_hex(16))
             epoch, position, entries = feed.snapshot()
         fresh = Ledger()
         for entry in entries:
             fresh.add(entry)
         with self._lock:
-            missing = [entry for entry in self._ledger.entries(time.time()) if not fresh.covers(entry)]
+            missing = [entry for entry in self._ledger.entries(self._now()) if not fresh.covers(entry)]
             for entry in missing:
                 fresh.add(entry)
             self._ledger = fresh
@@ -274,13 +275,16 @@ class ReplicatedRevocationStore:
         with self._lock:
             for entry in news.entries:
                 self._ledger.add(entry)
-            # A wall clock that leaps ahead, and may come back, makes nothing forgotten.
-            self._ledger.forget(min(time.time(), self._began + self._clock()))
+            self._ledger.forget(self._now())
         self._position = news.position
         if news.is_all:  # else there is more, and what is known here is older than `began`
             self._known_at = began
             self._last_error = None
             self._loaded.set()
+
+    def _now(self) -> float:
+        """By which rules have ended: a wall clock that leaps ahead, and may come back, ends none."""
+        return min(time.time(), self._began + self._clock())
 
     def _add(self, rule: Rule) -> None:
         with self._lock:

@@ -218,6 +218,8 @@ def _after_fork() -> None:
     for store in tuple(_stores):
         engine = store._engine.sync_engine if isinstance(store._engine, AsyncEngine) else store._engine
         engine.dispose(close=False)
+        if store._feed_engine is not None:
+            store._feed_engine.dispose(close=False)
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows

@@ -580,3 +580,21 @@ def test_a_log_with_what_is_no_rule_is_named_and_not_read_for_ever(redis_place: 
         redis_place.client.xadd("{graphql-authkit}:log", {"x": "y"})
         wait_until(lambda: not replica.ready(), "stale: never skipped in silence")
         assert "no rule" in (replica.health().last_error or "")
+
+
+def test_a_redis_restored_from_a_backup_and_written_to_is_given_what_it_lacks(redis_place: RedisPlace) -> None:
+    origin = redis_place.store()
+    origin.create()
+    held = HeldOrigin(redis_place.store())
+    with replica_of(held) as replica:
+        wait_until(replica.ready, "ready")
+        redis_place.save()
+        revocations_of(origin).revoke(TOKEN)
+        wait_until(lambda: is_revoked(replica, TOKEN), "followed")
+        held.hold()
+        wait_until(passed(0.1), "the poll under way ends")
+        redis_place.restore()
+        revocations_of(origin).revoke(LATE[0])  # beyond where the replica was
+        held.let_go()
+        wait_until(lambda: is_revoked(replica, LATE[0]), "it follows")
+        wait_until(lambda: is_revoked(origin, TOKEN), "written again", 3.0)
