@@ -82,7 +82,8 @@ class AuthMiddleware:
                     await self._refuse(error, scope, receive, send)
                     return
         # Copies: servers share one state among all requests, and the scope is the caller's own.
-        scope = {**scope, "state": {**(scope.get("state") or {}), STATE_KEY: auth}}
+        state = scope.get("state")
+        scope = {**scope, "state": {**state, STATE_KEY: auth} if state else {STATE_KEY: auth}}
         if self._set_scope_user:
             scope["auth"] = auth
             scope["user"] = _StarletteUser(auth)

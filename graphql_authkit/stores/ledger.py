@@ -42,11 +42,9 @@ class Ledger:
 
     def check(self, token: Revocable, now: float) -> Verdict:
         """The verdict on a token, by the rules that have not expired."""
-        rules = self._rules
-        for name in getattr(token, "_marks", None) or marks_of(token):
-            if name in rules:
-                return self._judge(token, now)
-        return ACTIVE
+        if self._rules.keys().isdisjoint(getattr(token, "_marks", None) or marks_of(token)):
+            return ACTIVE
+        return self._judge(token, now)
 
     def _judge(self, token: Revocable, now: float) -> Verdict:
         found = []
