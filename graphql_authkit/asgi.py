@@ -58,16 +58,18 @@ class AuthMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] == "lifespan":
+        kind = scope["type"]
+        if kind == "lifespan":
             await self._app(scope, receive, send)
             return
-        if scope["type"] not in ("http", "websocket"):
-            raise RuntimeError(f"nothing is known here of ASGI {scope['type']!r}, so nothing of it is let through")
+        if kind != "http" and kind != "websocket":
+            raise RuntimeError(f"nothing is known here of ASGI {kind!r}, so nothing of it is let through")
         auth: AuthContext = ANONYMOUS
-        if scope["type"] == "http" and scope["method"] == "OPTIONS":
+        may_be_preflight = kind == "http" and scope["method"] == "OPTIONS"
+        if may_be_preflight:
             scope = {**scope, "headers": list(scope["headers"])}  # any iterable, by the specification
         if self._gate.guards_everything or self._guards(scope):
-            if scope["type"] == "http" and scope["method"] == "OPTIONS" and is_preflight("OPTIONS", _fields(scope)):
+            if may_be_preflight and is_preflight("OPTIONS", _fields(scope)):
                 scope, receive = _bare(scope), _without_body(receive)
             else:
                 # Names are compared in lower case, though the specification has servers send them so.
