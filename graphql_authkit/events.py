@@ -73,12 +73,17 @@ class KeysFetchFailed:
 
 @dataclass(frozen=True, slots=True)
 class RevocationRecorded:
-    """A revocation is in the store. `scope` is token, session, subject, client, issuer or all."""
+    """A revocation is in the store: what was taken back, by whom, and why.
+
+    `scope` is token, session, subject, client, issuer or all; `value` the identifier, or a token's key.
+    """
 
     scope: str
     issuer: str
     value: str
     not_before: float | None
+    by: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +133,9 @@ def log_event(event: Event) -> None:
         case KeysFetched(url, usable, left_out, seconds, is_new):
             level = logging.INFO if is_new else logging.DEBUG
             _log.log(level, "keys of %s: %d usable, left out: %s (%.2f s)", url, usable, list(left_out), seconds)
-        case RevocationRecorded(scope, issuer, value, not_before):
-            _log.info("revoked: %s %r of %r, issued at or before %s", scope, value, issuer, not_before)
+        case RevocationRecorded(scope, issuer, value, not_before, by, reason):
+            what = "revoked: %s %r of %r, issued at or before %s, by %r: %r"
+            _log.info(what, scope, value, issuer, not_before, by, reason)
 
 
 def check_listener(listener: Listener) -> Listener:

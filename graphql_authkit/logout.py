@@ -22,7 +22,7 @@ from .events import Listener, LogoutReceived, LogoutRefused, check_listener, emi
 from .keys import KeySource
 from .keys.source import find_key
 from .model import Response
-from .revocation import Revocations
+from .revocation import Audit, Revocations
 from .verifier.jwt import check_algorithms
 
 __all__ = ["MAX_BODY_BYTES", "BackChannelLogout"]
@@ -177,10 +177,11 @@ class BackChannelLogout:
     async def _revoke(self, logout: _Logout) -> None:
         # Clocks differ: `iat` may lie a little ahead, and a rule may not lie far ahead.
         before = min(logout.issued_at, self._clock())
+        audit = Audit(by=logout.issuer, reason="back-channel logout")
         if logout.session_id is not None:
-            await self._revocations._take_back("session", logout.issuer, logout.session_id, before)
+            await self._revocations._take_back("session", logout.issuer, logout.session_id, before, audit)
         else:
-            await self._revocations._take_back("subject", logout.issuer, logout.subject, before)
+            await self._revocations._take_back("subject", logout.issuer, logout.subject, before, audit)
 
 
 def _token_in(content_type: str, body: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -21,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="graphql-authkit", description="Authentication in front of GraphQL.")
     revocations.add_to(parser.add_subparsers(required=True, metavar="COMMAND"))
     given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
     try:
         print(given.run(given))
     except AuthError as error:

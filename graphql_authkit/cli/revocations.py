@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import os
 from typing import Any
 
 from ..errors import ConfigurationError
-from ..revocation import Revocations
+from ..revocation import Audit, Revocations
 
 __all__ = ["add_to"]
 
@@ -34,6 +35,8 @@ def add_to(commands: Any) -> None:
     what.add_argument("--whole-issuer", action="store_true", help="every token of the issuer")
     what.add_argument("--all", action="store_true", help="every token of every issuer")
     revoke.add_argument("--expires-at", metavar="SECONDS", type=float, help="`exp` of the token, since the epoch")
+    revoke.add_argument("--reason", help="why, for the log")
+    revoke.add_argument("--by", help="who does it, for the log; else the login name")
 
 
 def _init(given: argparse.Namespace) -> str:
@@ -57,21 +60,29 @@ def _revoke(given: argparse.Namespace) -> str:
 
 
 def _take_back(revocations: Revocations, given: argparse.Namespace) -> str:
+    audit = Audit(by=given.by or _login(), reason=given.reason or "")
     if given.all:
-        revocations.revoke_all()
+        revocations.revoke_all(**audit)
         return "every token issued until now is taken back"
     if given.whole_issuer:
-        revocations.revoke_issuer(given.issuer)
+        revocations.revoke_issuer(given.issuer, **audit)
         return f"every token of {given.issuer} issued until now is taken back"
     if given.token_id is not None:
-        revocations.revoke_token(given.issuer, given.token_id, expires_at=given.expires_at)
+        revocations.revoke_token(given.issuer, given.token_id, expires_at=given.expires_at, **audit)
         return "the token is taken back"
     for name in ("session", "subject", "client"):
         value = getattr(given, name)
         if value is not None:
-            getattr(revocations, f"revoke_{name}")(given.issuer, value)
+            getattr(revocations, f"revoke_{name}")(given.issuer, value, **audit)
             return f"every token of this {name} issued until now is taken back"
     raise ConfigurationError("nothing was named")  # argparse asks for one of them
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container may have no such user
+        return "an operator"
 
 
 def _store(given: argparse.Namespace) -> Any:

@@ -1,6 +1,6 @@
 """Taking tokens back before their time: what a rule means, and the one list of them."""
 
-from .revocations import Revocations
+from .revocations import Audit, Revocations
 from .rules import (
     ACTIVE,
     FINGERPRINT_BYTES,
@@ -20,6 +20,7 @@ from .rules import (
 __all__ = [
     "ACTIVE",
     "FINGERPRINT_BYTES",
+    "Audit",
     "Revocable",
     "RevocationKey",
     "RevocationStore",

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from typing import TypedDict
+
+from typing_extensions import Unpack
 
 from .._flow import Port, arun, call, run
 from ..claims import MAX_LEEWAY
@@ -13,17 +16,25 @@ from ..events import Listener, RevocationRecorded, check_listener, emit, log_eve
 from ..model import ActiveToken, AuthContext, VerifiedToken, token_key
 from .rules import ACTIVE, Revocable, RevocationKey, RevocationStore, Rule, Scope, Verdict
 
-__all__ = ["Revocations"]
+__all__ = ["Audit", "Revocations"]
 
 CLOCK_TOLERANCE = 5.0
 """Seconds that a `before` may lie ahead, since clocks differ."""
+
+
+class Audit(TypedDict, total=False):
+    """What every verb takes for the event that it causes."""
+
+    by: str
+    reason: str
 
 
 class Revocations:
     """The one list of what was taken back, and the verbs that write to it.
 
     Every verb has an a-twin for asyncio. An identifier that is None or "" raises ValueError: it would
-    take back nothing, or everything.
+    take back nothing, or everything. Every verb takes `by=`, who does it, and `reason=`, why: texts for the
+    event, which is the audit trail; they are kept nowhere else.
 
     Args:
         store: MemoryRevocationStore, or any RevocationStore.
@@ -67,20 +78,20 @@ class Revocations:
 
     # ------------------------------------------------------------------------------ taking back
 
-    def revoke(self, token: VerifiedToken | AuthContext) -> None:
+    def revoke(self, token: VerifiedToken | AuthContext, **audit: Unpack[Audit]) -> None:
         """Take back this one token.
 
         Raises:
             ValueError: An anonymous context.
             StoreUnavailable: It could not be recorded.
         """
-        run(self._record(self._token_rule(token)), "revoke")
+        run(self._record(self._token_rule(token), audit), "revoke")
 
-    async def arevoke(self, token: VerifiedToken | AuthContext) -> None:
+    async def arevoke(self, token: VerifiedToken | AuthContext, **audit: Unpack[Audit]) -> None:
         """`revoke` on asyncio."""
-        await arun(self._record(self._token_rule(token)))
+        await arun(self._record(self._token_rule(token), audit))
 
-    def revoke_token(self, issuer: str, token_id: str, *, expires_at: float) -> None:
+    def revoke_token(self, issuer: str, token_id: str, *, expires_at: float, **audit: Unpack[Audit]) -> None:
         """Take back the one token with this `jti`.
 
         Args:
@@ -92,59 +103,65 @@ class Revocations:
             ValueError: An empty identifier, or no date.
             StoreUnavailable: It could not be recorded.
         """
-        run(self._record(_jti_rule(issuer, token_id, expires_at)), "revoke_token")
+        run(self._record(_jti_rule(issuer, token_id, expires_at), audit), "revoke_token")
 
-    async def arevoke_token(self, issuer: str, token_id: str, *, expires_at: float) -> None:
+    async def arevoke_token(self, issuer: str, token_id: str, *, expires_at: float, **audit: Unpack[Audit]) -> None:
         """`revoke_token` on asyncio."""
-        await arun(self._record(_jti_rule(issuer, token_id, expires_at)))
+        await arun(self._record(_jti_rule(issuer, token_id, expires_at), audit))
 
-    def revoke_session(self, issuer: str, session_id: str, before: float | None = None) -> None:
+    def revoke_session(self, issuer: str, session_id: str, before: float | None = None, **audit: Unpack[Audit]) -> None:
         """Take back every token issued in a session at or before now, or `before` (seconds since the epoch).
 
         Raises:
             ValueError: An empty identifier, or `before` more than 5 s ahead.
             StoreUnavailable: It could not be recorded.
         """
-        run(self._record(self._before("session", issuer, session_id, before)), "revoke_session")
+        run(self._record(self._before("session", issuer, session_id, before), audit), "revoke_session")
 
-    async def arevoke_session(self, issuer: str, session_id: str, before: float | None = None) -> None:
+    async def arevoke_session(
+        self, issuer: str, session_id: str, before: float | None = None, **audit: Unpack[Audit]
+    ) -> None:
         """`revoke_session` on asyncio."""
-        await arun(self._record(self._before("session", issuer, session_id, before)))
+        await arun(self._record(self._before("session", issuer, session_id, before), audit))
 
-    def revoke_subject(self, issuer: str, subject: str, before: float | None = None) -> None:
+    def revoke_subject(self, issuer: str, subject: str, before: float | None = None, **audit: Unpack[Audit]) -> None:
         """Take back every token issued to a subject at or before now, or `before`; raises as `revoke_session`."""
-        run(self._record(self._before("subject", issuer, subject, before)), "revoke_subject")
+        run(self._record(self._before("subject", issuer, subject, before), audit), "revoke_subject")
 
-    async def arevoke_subject(self, issuer: str, subject: str, before: float | None = None) -> None:
+    async def arevoke_subject(
+        self, issuer: str, subject: str, before: float | None = None, **audit: Unpack[Audit]
+    ) -> None:
         """`revoke_subject` on asyncio."""
-        await arun(self._record(self._before("subject", issuer, subject, before)))
+        await arun(self._record(self._before("subject", issuer, subject, before), audit))
 
-    def revoke_client(self, issuer: str, client_id: str, before: float | None = None) -> None:
+    def revoke_client(self, issuer: str, client_id: str, before: float | None = None, **audit: Unpack[Audit]) -> None:
         """Take back every token issued to a client at or before now, or `before`; raises as `revoke_session`.
 
         A token's client is the first of `client_id`, `azp`, `appid` and `cid` that it has.
         """
-        run(self._record(self._before("client", issuer, client_id, before)), "revoke_client")
+        run(self._record(self._before("client", issuer, client_id, before), audit), "revoke_client")
 
-    async def arevoke_client(self, issuer: str, client_id: str, before: float | None = None) -> None:
+    async def arevoke_client(
+        self, issuer: str, client_id: str, before: float | None = None, **audit: Unpack[Audit]
+    ) -> None:
         """`revoke_client` on asyncio."""
-        await arun(self._record(self._before("client", issuer, client_id, before)))
+        await arun(self._record(self._before("client", issuer, client_id, before), audit))
 
-    def revoke_issuer(self, issuer: str, before: float | None = None) -> None:
+    def revoke_issuer(self, issuer: str, before: float | None = None, **audit: Unpack[Audit]) -> None:
         """Take back every token of an issuer issued at or before now, or `before`; raises as `revoke_session`."""
-        run(self._record(self._before("issuer", issuer, None, before)), "revoke_issuer")
+        run(self._record(self._before("issuer", issuer, None, before), audit), "revoke_issuer")
 
-    async def arevoke_issuer(self, issuer: str, before: float | None = None) -> None:
+    async def arevoke_issuer(self, issuer: str, before: float | None = None, **audit: Unpack[Audit]) -> None:
         """`revoke_issuer` on asyncio."""
-        await arun(self._record(self._before("issuer", issuer, None, before)))
+        await arun(self._record(self._before("issuer", issuer, None, before), audit))
 
-    def revoke_all(self, before: float | None = None) -> None:
+    def revoke_all(self, before: float | None = None, **audit: Unpack[Audit]) -> None:
         """Take back every token of every issuer issued at or before now, or `before`; raises as `revoke_session`."""
-        run(self._record(self._before("all", None, None, before)), "revoke_all")
+        run(self._record(self._before("all", None, None, before), audit), "revoke_all")
 
-    async def arevoke_all(self, before: float | None = None) -> None:
+    async def arevoke_all(self, before: float | None = None, **audit: Unpack[Audit]) -> None:
         """`revoke_all` on asyncio."""
-        await arun(self._record(self._before("all", None, None, before)))
+        await arun(self._record(self._before("all", None, None, before), audit))
 
     # --------------------------------------------------------------------------------- checking
 
@@ -175,7 +192,7 @@ class Revocations:
             StoreUnavailable: The store cannot say.
         """
         try:
-            verdict = self._store.local_check(token, self._clock())
+            verdict = self._local_verdict(token)
         except AuthError:
             raise
         except Exception as error:
@@ -186,6 +203,9 @@ class Revocations:
             return False
         _refuse_if_revoked(token, self._checked(verdict))
         return True
+
+    def _local_verdict(self, token: VerifiedToken) -> Verdict | None:
+        return self._store.local_check(token, self._clock())
 
     def check_lifetime(self, token: VerifiedToken) -> None:
         """Whether every rule that may concern the token outlives it.
@@ -221,15 +241,16 @@ class Revocations:
     def _failed(self, error: Exception) -> StoreUnavailable:
         return StoreUnavailable(f"{type(self._store).__name__}: {type(error).__name__}")
 
-    async def _record(self, rule: Rule) -> None:
+    async def _record(self, rule: Rule, audit: Audit) -> None:
+        key = rule.key
+        event = RevocationRecorded(key.scope, key.issuer, key.value, rule.not_before, **audit)
         try:
             await call(self._record_port, rule, self._clock())
         except (AuthError, ConfigurationError):
             raise
         except Exception as error:
             raise self._failed(error) from error
-        key = rule.key
-        emit(self._on_event, RevocationRecorded(key.scope, key.issuer, key.value, rule.not_before))
+        emit(self._on_event, event)
 
     def _token_rule(self, token: VerifiedToken | AuthContext) -> Rule:
         if not isinstance(token, VerifiedToken | AuthContext):
@@ -239,8 +260,8 @@ class Revocations:
         key = RevocationKey("token", token.issuer, token.token_key)
         return Rule(key, None, token.expires_at + MAX_LEEWAY)
 
-    async def _take_back(self, scope: Scope, issuer: str, value: str | None, before: float) -> None:
-        await self._record(self._before(scope, issuer, value, before))
+    async def _take_back(self, scope: Scope, issuer: str, value: str | None, before: float, audit: Audit) -> None:
+        await self._record(self._before(scope, issuer, value, before), audit)
 
     def _before(self, scope: Scope, issuer: str | None, value: str | None, before: float | None) -> Rule:
         now = self._clock()

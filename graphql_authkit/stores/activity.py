@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 import time
@@ -15,7 +16,7 @@ from .origin import Bounded, Breaker
 if TYPE_CHECKING:
     import redis
     import redis.asyncio
-    from sqlalchemy.engine import Engine
+    from sqlalchemy.engine import Connection, Engine
 
 __all__ = ["MemoryActivityStore", "RedisActivityStore", "SQLActivityStore"]
 
@@ -75,13 +76,17 @@ class RedisActivityStore:
 
         self._prefix = prefix
         self._reads, self._writes = connect(client, deadline), connect(client, deadline * 10)
+        self._deadline = deadline
         self._breaker = Breaker()
 
     def read(self, name: bytes) -> Seen | None:
         """The record of a session; see ActivityStore."""
+        from .redis_client import within
+
         self._breaker.enter()
         try:
-            found = self._reads.get(self._key(name))
+            with within(self._deadline):
+                found = self._reads.get(self._key(name))
             seen = None if found is None else _read(found)
         except Exception:
             self._breaker.failed()
@@ -92,16 +97,19 @@ class RedisActivityStore:
 
     def write(self, seen: Mapping[bytes, Seen], lives_for: float) -> None:
         """Merge records; see ActivityStore."""
+        from .redis_client import within
+
         names = list(seen)
         try:
             for start in range(0, len(names), 1000):
                 part = names[start : start + 1000]
-                known = self._writes.mget([self._key(name) for name in part])
-                pipeline = self._writes.pipeline(transaction=False)
-                for name, old in zip(part, known, strict=True):
-                    one = seen[name] if old is None else _merge(_read(old), seen[name])
-                    pipeline.set(self._key(name), f"{one.first!r} {one.last!r}", ex=math.ceil(lives_for))
-                pipeline.execute()
+                with within(self._deadline * 10):
+                    known = self._writes.mget([self._key(name) for name in part])
+                    pipeline = self._writes.pipeline(transaction=False)
+                    for name, old in zip(part, known, strict=True):
+                        one = seen[name] if old is None else _merge(_read(old), seen[name])
+                        pipeline.set(self._key(name), f"{one.first!r} {one.last!r}", ex=math.ceil(lives_for))
+                    pipeline.execute()
         except Exception:
             self._writes.connection_pool.disconnect()
             raise
@@ -130,9 +138,10 @@ class SQLActivityStore:
         if not isinstance(engine, SyncEngine):
             raise ConfigurationError(f"engine= takes a SQLAlchemy Engine, not a {type(engine).__name__}")
         self._engine = engine
+        self._deadline = deadline
         self._clock = clock
         self._reads = Bounded("graphql-authkit-activity-read", deadline)
-        self._writes = Bounded("graphql-authkit-activity-write", deadline * 10, workers=2)
+        self._writes = Bounded("graphql-authkit-activity-write", deadline * 10, workers=2, most_lost=2)
         self._breaker = Breaker()
         self._purged_at = -math.inf
 
@@ -145,14 +154,12 @@ class SQLActivityStore:
     def read(self, name: bytes) -> Seen | None:
         """The record of a session; see ActivityStore."""
         from .tables import read_session
-
-        def whole() -> tuple[float, float] | None:
-            with self._engine.begin() as connection:
-                return read_session(connection, name, self._clock())
+        from .transaction import transaction
 
         self._breaker.enter()
         try:
-            found = self._reads(whole)
+            work = transaction(self._engine, lambda it: read_session(it, name, self._clock()), self._deadline)
+            found = self._reads(work)
         except Exception:
             self._breaker.failed()
             raise
@@ -162,21 +169,21 @@ class SQLActivityStore:
     def write(self, seen: Mapping[bytes, Seen], lives_for: float) -> None:
         """Merge records; see ActivityStore."""
         from .tables import purge_sessions, write_session
+        from .transaction import transaction
 
         now = self._clock()
 
-        def whole(part: list[bytes]) -> None:
-            with self._engine.begin() as connection:
-                for name in part:
-                    write_session(connection, name, seen[name], now + lives_for)
-                if now >= self._purged_at + 60:
-                    self._purged_at = now
-                    purge_sessions(connection, now)
+        def write(connection: Connection, part: list[bytes]) -> None:
+            for name in part:
+                write_session(connection, name, seen[name], now + lives_for)
+            if now >= self._purged_at + 60:
+                self._purged_at = now
+                purge_sessions(connection, now)
 
         names = sorted(seen)  # one order for all, lest two writers wait for each other
         for start in range(0, len(names), 500):
-            part = names[start : start + 500]
-            self._writes(lambda part=part: whole(part))  # type: ignore[misc]
+            part = functools.partial(write, part=names[start : start + 500])
+            self._writes(transaction(self._engine, part, self._deadline * 10))
 
     def close(self) -> None:
         """End the threads; the engine is yours."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import math
 import re
 import secrets
@@ -20,7 +21,7 @@ from ..errors import ConfigurationError, StoreUnavailable
 from ..revocation import FINGERPRINT_BYTES, Revocable, Rule, Verdict, fingerprint
 from .ledger import Entry
 from .origin import Breaker, News, NoEpoch, Snapshot, as_unavailable, checked_entry, judge_found, looked_up
-from .redis_client import CONNECTIONS, connect, matching, settings_of
+from .redis_client import CONNECTIONS, connect, matching, settings_of, within
 
 try:
     import redis
@@ -145,7 +146,7 @@ class RedisRevocationStore:
 
     def open_feed(self, timeout: float) -> RedisFeed:
         """A connection for a follower; see `origin`."""
-        return RedisFeed(self, connect(self._client, timeout))
+        return RedisFeed(self, connect(self._client, timeout), timeout)
 
     def close(self) -> None:
         """Give back the connections made for threads."""
@@ -179,7 +180,8 @@ class RedisRevocationStore:
     def _exchange(self) -> Iterator[None]:
         self._breaker.enter()
         try:
-            yield
+            with within(self._deadline):
+                yield
         except Exception as error:
             self._breaker.failed()
             # After a reply that was not understood the next one on this connection may be another's.
@@ -218,24 +220,28 @@ class RedisRevocationStore:
 class RedisFeed:
     """One follower's connection; see `origin.Feed`."""
 
-    def __init__(self, store: RedisRevocationStore, client: redis.Redis) -> None:
+    def __init__(self, store: RedisRevocationStore, client: redis.Redis, timeout: float) -> None:
         self._store = store
         self._client = client
+        self._timeout = timeout
         self._is_closed = False
 
     def snapshot(self) -> Snapshot:
         """Read the log from its beginning."""
-        epoch = _check_epoch(self._client.get(self._store._epoch_key))
-        return Snapshot(epoch, self._last_id(), self._entries())
+        with within(self._timeout):
+            epoch = _check_epoch(self._client.get(self._store._epoch_key))
+            return Snapshot(epoch, self._last_id(), self._entries())
 
     def _entries(self) -> Iterator[Entry]:
         """By the bare protocol: redis-py's own reading of streams takes as long again."""
-        connection: Any = self._client.connection_pool.get_connection()
+        with within(self._timeout):
+            connection: Any = self._client.connection_pool.get_connection()
         try:
             least = "-"
             while True:
-                connection.send_command("XRANGE", self._store._log_key, least, "+", "COUNT", CHUNK)
-                reply: Any = connection.read_response()
+                with within(self._timeout):
+                    connection.send_command("XRANGE", self._store._log_key, least, "+", "COUNT", CHUNK)
+                    reply: Any = connection.read_response()
                 for _, fields in reply:
                     yield _read_logged(fields)
                 if len(reply) < CHUNK:
@@ -249,6 +255,10 @@ class RedisFeed:
         """What the log got after a position."""
         if self._is_closed:  # redis-py would connect again
             raise StoreUnavailable("the feed is closed")
+        with within(self._timeout):
+            return self._poll(position, wait)
+
+    def _poll(self, position: str, wait: float) -> News:
         pipeline = self._client.pipeline(transaction=False)
         pipeline.xread({self._store._log_key: position}, count=CHUNK, block=max(1, int(wait * 1000)))
         pipeline.get(self._store._epoch_key)
@@ -264,17 +274,21 @@ class RedisFeed:
 
     def push(self, entries: Iterable[Entry]) -> None:
         """Merge rules into the server, whether or not it has an epoch."""
-        now = self._client.time()[0]
+        with within(self._timeout):
+            now = self._client.time()[0]
+            known = self._client.script_load(_RECORD)
         pipeline = self._client.pipeline(transaction=False)
-        for number, entry in enumerate(entries, 1):
-            pipeline.eval(_RECORD, 3, *self._store._recording(entry, now, needs_epoch=False))
-            if number % 1000 == 0:
+        entries = iter(entries)
+        while batch := list(itertools.islice(entries, 1000)):
+            for entry in batch:
+                pipeline.evalsha(known, 3, *self._store._recording(entry, now, needs_epoch=False))
+            with within(self._timeout):
                 pipeline.execute()
-        pipeline.execute()
 
     def claim(self, epoch: str) -> bool:
         """Give a server that has no epoch this one."""
-        return _claim(self._client, self._store._epoch_key, self._store._log_key, epoch)
+        with within(self._timeout):
+            return _claim(self._client, self._store._epoch_key, self._store._log_key, epoch)
 
     def close(self) -> None:
         """Give the connection back, whatever it is waiting for."""

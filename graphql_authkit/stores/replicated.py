@@ -59,7 +59,8 @@ class ReplicaHealth:
 class ReplicatedRevocationStore:
     """Every live revocation in this process, fed by the log of a shared store.
 
-    The follower starts with the first use or `start()`, in a daemon thread, and anew in forked children.
+    The follower starts with the first use or `start()`, in a daemon thread, and anew in forked children. It ends
+    with `close()`, or when nobody holds the replica any more.
 
     Args:
         origin: RedisRevocationStore or SQLRevocationStore.
@@ -178,7 +179,8 @@ class ReplicatedRevocationStore:
             if self._follower is not None or self._is_closed:
                 return
             self._started_at = self._clock()
-            self._follower = threading.Thread(target=self._follow, name="graphql-authkit-replica", daemon=True)
+            given = weakref.ref(self), self._stop
+            self._follower = threading.Thread(target=_follow, args=given, name="graphql-authkit-replica", daemon=True)
             self._follower.start()
 
     def ready(self) -> bool:
@@ -221,28 +223,20 @@ class ReplicatedRevocationStore:
 
     # ----------------------------------------------------------------------------------- following
 
-    def _follow(self) -> None:
-        pause = FIRST_PAUSE
-        stop = self._stop
-        while not stop.is_set():
-            try:
-                self._feed = feed = self._origin.open_feed(self._max_staleness)
-                try:
-                    if self._position is None:
-                        self._load(feed)
-                    while not stop.is_set():
-                        self._poll(feed)
-                        pause = FIRST_PAUSE
-                finally:
-                    feed.close()
-            except Exception as error:
-                if stop.is_set():
-                    return
-                if isinstance(error, LookupError | NoEpoch):
-                    self._position = None
-                self._fail(error)
-                stop.wait(pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
+    def _advance(self) -> None:
+        """One exchange with the origin, or the first few."""
+        if self._feed is None:
+            self._feed = self._origin.open_feed(self._max_staleness)
+            if self._stop.is_set():  # `close` came before there was a feed to close
+                return
+        if self._position is None:
+            self._load(self._feed)
+        self._poll(self._feed)
+
+    def _drop_feed(self) -> None:
+        feed, self._feed = self._feed, None
+        if feed is not None:
+            feed.close()
 
     def _load(self, feed: Feed) -> None:
         """Read a snapshot, and give the origin what it lacks of what is known here."""
@@ -291,10 +285,36 @@ class ReplicatedRevocationStore:
             self._ledger.add((fingerprint(rule.key), rule.not_before, rule.expires_at))
 
     def _fail(self, error: Exception) -> None:
+        self._drop_feed()
+        if isinstance(error, LookupError | NoEpoch):
+            self._position = None
         detail = getattr(error, "detail", None) or f"{type(error).__name__}"
         if detail != self._last_error:
             _log.warning("the revocation replica cannot follow its origin: %s", detail)
         self._last_error = detail
+
+
+def _follow(reference: weakref.ref[ReplicatedRevocationStore], stop: threading.Event) -> None:
+    """The follower's work. Between exchanges it holds no replica, so that one that nobody holds can go."""
+    pause, feed = FIRST_PAUSE, None
+    while not stop.is_set():
+        replica = reference()
+        if replica is None:
+            break
+        has_failed = False
+        try:
+            replica._advance()
+        except Exception as error:
+            has_failed = not stop.is_set()
+            if has_failed:
+                replica._fail(error)
+        feed = replica._feed
+        del replica
+        if has_failed:
+            stop.wait(pause)
+        pause = min(pause * 2, LONGEST_PAUSE) if has_failed else FIRST_PAUSE
+    if feed is not None:
+        feed.close()
 
 
 _instances: weakref.WeakSet[ReplicatedRevocationStore] = weakref.WeakSet()

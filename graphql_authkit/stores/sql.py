@@ -20,7 +20,17 @@ from ..errors import ConfigurationError, StoreUnavailable
 from ..revocation import Revocable, Rule, Verdict, fingerprint
 from . import tables
 from .ledger import Entry
-from .origin import Bounded, Breaker, News, NoEpoch, Snapshot, as_unavailable, checked_entry, judge_found, looked_up
+from .origin import (
+    Bounded,
+    Breaker,
+    News,
+    NoEpoch,
+    Snapshot,
+    as_unavailable,
+    checked_entry,
+    judge_found,
+    looked_up,
+)
 
 try:
     import sqlalchemy as sa
@@ -28,6 +38,8 @@ try:
     from sqlalchemy.ext.asyncio import AsyncEngine
 except ImportError as error:
     raise ImportError("SQLRevocationStore needs: pip install 'graphql-authkit[sql]'") from error
+
+from .transaction import transaction
 
 __all__ = ["SQLRevocationStore", "metadata"]
 
@@ -39,6 +51,8 @@ metadata = tables.metadata
 CHUNK = 10_000
 PURGE = 60.0  # seconds between deletions of what has expired
 POLL = 0.05  # seconds between looks for something new
+SETTING_UP = 10.0  # seconds that the making of tables may take
+WRITERS = 4  # at a time: databases let them take turns, and each of them keeps a connection from readers
 
 
 class SQLRevocationStore:
@@ -70,9 +84,12 @@ class SQLRevocationStore:
         self._deadline = deadline
         self._feed_engine = engine if isinstance(engine, Engine) else feed_engine
         # Writers wait for each other; readers must not wait for them.
-        self._reads, self._writes = Bounded("graphql-authkit-sql", deadline), Bounded("graphql-authkit-sql", deadline)
+        self._reads = Bounded("graphql-authkit-sql", deadline)
+        self._writes = Bounded("graphql-authkit-sql", deadline, workers=WRITERS, most_lost=WRITERS)
         self._of_reads, self._of_writes = Breaker(), Breaker()
         self._given_up: set[asyncio.Future[Any]] = set()  # held, lest they be collected while they run
+        self._turns: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]
+        self._turns = weakref.WeakKeyDictionary()
         _stores.add(self)
         self._purged_at = -math.inf
         self._purge_lock = threading.Lock()
@@ -99,8 +116,7 @@ class SQLRevocationStore:
         engine = self._sync_engine()
         for pause in (0.05, 0.2, 0.5, None):
             try:
-                with engine.begin() as connection:
-                    return tables.mark(connection)
+                return self._writes(transaction(engine, tables.mark, SETTING_UP), SETTING_UP)
             except Exception as error:  # another may be creating too, and databases say so in many ways
                 if pause is None:
                     raise as_unavailable(error) from error
@@ -112,8 +128,7 @@ class SQLRevocationStore:
         if isinstance(self._engine, Engine):
             return await asyncio.to_thread(self.create)
         try:
-            async with self._engine.begin() as connection:
-                return await connection.run_sync(tables.mark)
+            return await self._within(self._engine, tables.mark, SETTING_UP)
         except Exception as error:
             raise as_unavailable(error) from error
 
@@ -159,12 +174,7 @@ class SQLRevocationStore:
         return self._engine
 
     def _exchange(self, work: Callable[[Connection], T], *, writes: bool = False) -> T:
-        engine = self._sync_engine()
-
-        def whole() -> T:
-            with engine.begin() as connection:
-                return work(connection)
-
+        whole = transaction(self._sync_engine(), work, self._deadline)
         with self._counted(writes):
             return (self._writes if writes else self._reads)(whole)
 
@@ -172,24 +182,35 @@ class SQLRevocationStore:
         engine = self._engine
         if isinstance(engine, Engine):
             return await asyncio.to_thread(self._exchange, work, writes=writes)
+        with self._counted(writes):
+            return await self._within(engine, work, self._deadline, self._writers() if writes else None)
 
+    async def _within(
+        self,
+        engine: AsyncEngine,
+        work: Callable[[Connection], T],
+        deadline: float,
+        turns: asyncio.Semaphore | None = None,
+    ) -> T:
         async def whole() -> T:
-            async with engine.begin() as connection:
+            async with turns or contextlib.nullcontext(), engine.begin() as connection:
                 return await connection.run_sync(work)
 
-        with self._counted(writes):
-            task = asyncio.ensure_future(whole())
-            self._given_up.add(task)
-            task.add_done_callback(self._given_up.discard)
-            try:
-                done, _ = await asyncio.wait({task}, timeout=self._deadline)
-                if done:
-                    return task.result()
-                raise StoreUnavailable(f"no answer within {self._deadline:g} s")
-            finally:
-                if not task.done():  # it is not waited for: to give a hung connection back may hang too
-                    task.cancel()
-                    task.add_done_callback(lambda given_up: given_up.cancelled() or given_up.exception())
+        task = asyncio.ensure_future(whole())
+        self._given_up.add(task)
+        task.add_done_callback(self._given_up.discard)
+        try:
+            done, _ = await asyncio.wait({task}, timeout=deadline)
+            if done:
+                return task.result()
+            raise StoreUnavailable(f"no answer within {deadline:g} s")
+        finally:
+            if not task.done():  # it is not waited for: to give a hung connection back may hang too
+                task.cancel()
+                task.add_done_callback(lambda given_up: given_up.cancelled() or given_up.exception())
+
+    def _writers(self) -> asyncio.Semaphore:
+        return self._turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(WRITERS))
 
     @contextlib.contextmanager
     def _counted(self, writes: bool) -> Iterator[None]:
@@ -231,6 +252,7 @@ class SQLFeed:
 
     def __init__(self, engine: Engine, timeout: float) -> None:
         self._engine = engine
+        self._timeout = timeout
         self._bounded = Bounded("graphql-authkit-sql-feed", timeout, workers=2)
         self._is_closed = False
 
@@ -258,11 +280,7 @@ class SQLFeed:
         if not self._exchange(tables.has_tables):
             raise NoEpoch("the tables are not there")
         while True:
-            epoch, change, rows = self._exchange(
-                lambda connection: tables.read_changes(connection, int(position), CHUNK)
-            )
-            if change < int(position):
-                raise LookupError("the table ends before what was read of it")
+            epoch, rows = self._exchange(lambda connection: tables.read_changes(connection, int(position), CHUNK))
             if rows or self._is_closed or time.monotonic() >= until:
                 break
             time.sleep(POLL)
@@ -290,16 +308,12 @@ class SQLFeed:
         return self._exchange(lambda connection: tables.mark(connection, epoch))
 
     def close(self) -> None:
-        """End the threads that are not busy, and the waiting."""
+        """End the waiting, of whatever exchange is under way too, and the threads."""
         self._is_closed = True
         self._bounded.close()
 
     def _exchange(self, work: Callable[[Connection], T]) -> T:
-        def whole() -> T:
-            with self._engine.begin() as connection:
-                return work(connection)
-
-        return self._bounded(whole)
+        return self._bounded(transaction(self._engine, work, self._timeout))
 
 
 def from_url(url: str) -> Engine:

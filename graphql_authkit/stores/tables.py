@@ -1,8 +1,9 @@
 """The tables of the SQL stores, and every statement on them, each within a transaction of its caller's.
 
-Two tables hold the list: the rules, by fingerprint, each with the number of the change that wrote it last,
-and one row with the epoch and the last number. Every writer takes that row first, so numbers become visible
-in their order, and a follower that reads on from a number misses none. Times are whole seconds. A third
+Three tables hold the list: the rules, by fingerprint, each with the number of the change that wrote it last;
+one row with the epoch and the last number; and the numbers of late. Every writer takes that row first, so
+numbers become visible in their order, and a follower that reads on from a number misses none. A follower
+whose number is not among those of late has read what is here no more. Times are whole seconds. A fourth
 table holds when sessions were seen.
 """
 
@@ -32,6 +33,7 @@ __all__ = [
     "has_tables",
     "mark",
     "metadata",
+    "numbers",
     "purge_sessions",
     "read_changes",
     "read_epoch",
@@ -44,6 +46,7 @@ __all__ = [
 ]
 
 SLACK = 3600  # seconds that a rule is kept beyond its end, since clocks differ
+NUMBERS_KEPT = 600 * 1_000_000  # microseconds for which a follower may be away without reading all anew
 
 _NO_EPOCH = "the tables have no epoch: they lost their data, or create() was never called"
 
@@ -66,6 +69,12 @@ epochs = sa.Table(
     sa.Column("change", sa.BigInteger, nullable=False),
 )
 
+numbers = sa.Table(
+    "graphql_authkit_revocation_numbers",
+    metadata,
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+)
+
 sessions_table = sa.Table(
     "graphql_authkit_sessions",
     metadata,
@@ -85,19 +94,23 @@ def mark(connection: Connection, epoch: str | None = None) -> bool:
     _lock_epoch(connection)
     if connection.execute(sa.select(epochs.c.epoch)).first() is not None:
         return False
-    last = connection.scalar(sa.select(sa.func.coalesce(sa.func.max(rules.c.change), 0)))
-    connection.execute(sa.insert(epochs).values(id=1, epoch=epoch or secrets.token_hex(16), change=last or 0))
+    first = max(int(time.time() * 1_000_000), _last_number(connection) + 1)
+    connection.execute(sa.insert(epochs).values(id=1, epoch=epoch or secrets.token_hex(16), change=first))
+    connection.execute(sa.insert(numbers).values(number=first))
     return True
 
 
 def record(connection: Connection, entries: list[Entry], purge: float | None, *, needs_epoch: bool = True) -> None:
     """Merge rules, and delete what ended before `purge`, if given."""
     number = _take_numbers(connection, len(entries), needs_epoch=needs_epoch)
+    connection.execute(sa.insert(numbers), [{"number": number + 1 + step} for step in range(len(entries))])
     for name, not_before, expires_at in entries:
         number += 1
         _merge(connection, name, None if not_before is None else int(not_before), math.ceil(expires_at), number)
     if purge is not None:
         connection.execute(sa.delete(rules).where(rules.c.expires_at < int(purge) - SLACK))
+        old = sa.select(sa.func.max(numbers.c.number)).where(numbers.c.number < number - NUMBERS_KEPT)
+        connection.execute(sa.delete(numbers).where(numbers.c.number < old.scalar_subquery()))
 
 
 def _take_numbers(connection: Connection, count: int, *, needs_epoch: bool) -> int:
@@ -115,7 +128,13 @@ def _take_numbers(connection: Connection, count: int, *, needs_epoch: bool) -> i
         return int(connection.scalar(sa.select(epochs.c.change)) or 0) - count
     if needs_epoch:
         raise NoEpoch(_NO_EPOCH)
-    return max(by_clock, int(connection.scalar(sa.select(sa.func.max(rules.c.change))) or 0))
+    return max(by_clock, _last_number(connection))
+
+
+def _last_number(connection: Connection) -> int:
+    """Where the epoch does not tell."""
+    columns = rules.c.change, numbers.c.number
+    return max(int(connection.scalar(sa.select(sa.func.max(column))) or 0) for column in columns)
 
 
 def _merge(connection: Connection, name: bytes, not_before: int | None, expires_at: int, change: int) -> None:
@@ -162,16 +181,27 @@ def read_page(connection: Connection, *, after: bytes, least: int, limit: int) -
     return connection.execute(query).all()
 
 
-def read_changes(connection: Connection, position: int, limit: int) -> tuple[str, int, Sequence[Any]]:
-    """Epoch, last number, and what has a later number than the position."""
-    epoch, change = read_epoch(connection)
+def read_changes(connection: Connection, position: int, limit: int) -> tuple[str, Sequence[Any]]:
+    """Epoch, and what has a later number than the position.
+
+    Raises:
+        LookupError: The position is not among the numbers of late.
+        NoEpoch: There is none.
+    """
+    row = connection.execute(
+        sa.select(epochs.c.epoch, numbers.c.number).outerjoin_from(epochs, numbers, numbers.c.number == position)
+    ).first()
+    if row is None:
+        raise NoEpoch(_NO_EPOCH)
+    if row[1] is None:
+        raise LookupError("what was read last is not in the database: it was restored, or that is long ago")
     query = (
         sa.select(rules.c.fingerprint, rules.c.not_before, rules.c.expires_at, rules.c.change)
         .where(rules.c.change > position)
         .order_by(rules.c.change)
         .limit(limit)
     )
-    return epoch, change, connection.execute(query).all()
+    return str(row[0]), connection.execute(query).all()
 
 
 def has_tables(connection: Connection) -> bool:
