@@ -31,7 +31,7 @@ from .revocation import ACTIVE, Revocations
 from .verifier import ByIssuer, JWTVerifier, Verifier
 from .verifier.jwt import CACHE_CHARACTERS
 
-__all__ = ["Authenticator", "current_auth", "serving"]
+__all__ = ["Authenticator", "count_in_request", "current_auth", "serving"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -51,6 +51,16 @@ def current_auth() -> AuthContext:
     return ANONYMOUS if scope is None else scope.auth
 
 
+def count_in_request(name: str, count: int) -> int:
+    """How often something happened in the request being served, this time included; outside any, this time alone."""
+    scope = _open(_current.get())
+    if scope is None:
+        return count
+    scope._counts = counts = scope._counts or {}
+    counts[name] = total = counts.get(name, 0) + count
+    return total
+
+
 class serving:  # noqa: N801 - reads as a verb: `with serving(auth):`
     """Make `current_auth()` answer this context from now on, until it ends. For adapters.
 
@@ -61,10 +71,11 @@ class serving:  # noqa: N801 - reads as a verb: `with serving(auth):`
         auth: The context of the request now being served.
     """
 
-    __slots__ = ("_is_open", "_outer", "auth")
+    __slots__ = ("_counts", "_is_open", "_outer", "auth")
 
     def __init__(self, auth: AuthContext) -> None:
         self.auth = auth
+        self._counts: dict[str, int] | None = None
         outer = _current.get()
         self._outer: serving | None = outer if outer is None or outer._is_open else _open(outer)
         self._is_open: bool = True

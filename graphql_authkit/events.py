@@ -20,6 +20,7 @@ __all__ = [
     "Listener",
     "LogoutReceived",
     "LogoutRefused",
+    "OperationRestricted",
     "RequestAdmitted",
     "RequestRefused",
     "RevocationRecorded",
@@ -102,6 +103,19 @@ class LogoutRefused:
     error: AuthError
 
 
+@dataclass(frozen=True, slots=True)
+class OperationRestricted:
+    """Something of a GraphQL operation is kept from its caller, or would be if `mode` weren't dry_run.
+
+    `coordinates` are at most a hundred: of fields as Type.field, and of types.
+    """
+
+    subject: str | None
+    issuer: str | None
+    coordinates: tuple[str, ...]
+    mode: str
+
+
 Event: TypeAlias = (
     RequestAdmitted
     | RequestRefused
@@ -110,6 +124,7 @@ Event: TypeAlias = (
     | RevocationRecorded
     | LogoutReceived
     | LogoutRefused
+    | OperationRestricted
 )
 Listener: TypeAlias = Callable[[Event], None]
 
@@ -128,6 +143,9 @@ def log_event(event: Event) -> None:
             _log.info("logout by %s: subject %r, session %r", issuer, subject, session_id)
         case LogoutRefused(error):
             _log.warning("logout refused (%s): %s", type(error).__name__, error.detail)
+        case OperationRestricted(subject, issuer, coordinates, mode):
+            level = logging.WARNING if mode == "dry_run" else logging.DEBUG
+            _log.log(level, "restricted (%s): %r of %r may not see %s", mode, subject, issuer, ", ".join(coordinates))
         case KeysFetchFailed(url, detail, seconds):
             _log.warning("keys of %s could not be fetched (%.2f s): %s", url, seconds, detail)
         case KeysFetched(url, usable, left_out, seconds, is_new):

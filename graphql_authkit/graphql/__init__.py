@@ -3,6 +3,7 @@
 from .access import get_auth, require_auth
 from .context import FrozenContext, FrozenContextError, freeze
 from .execution import execute, execute_sync, subscribe
+from .protect import protect
 
 __all__ = [
     "FrozenContext",
@@ -11,6 +12,7 @@ __all__ = [
     "execute_sync",
     "freeze",
     "get_auth",
+    "protect",
     "require_auth",
     "subscribe",
 ]

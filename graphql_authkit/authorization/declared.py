@@ -1,0 +1,202 @@
+"""Where rules come from: SDL directives, `extensions`, and a mapping of coordinates. Whatever is doubtful is refused.
+
+A rule that is not understood, or that stands where it cannot hold, would leave open what its author believes
+to be closed: it is an error while building.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from graphql import (
+    GraphQLField,
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLNamedType,
+    GraphQLObjectType,
+    GraphQLScalarType,
+    GraphQLSchema,
+    GraphQLUnionType,
+    is_introspection_type,
+    is_specified_scalar_type,
+)
+from graphql.language import DirectiveNode
+from graphql.utilities import value_from_ast_untyped
+
+from ..errors import ConfigurationError
+from .rules import Rule, authenticated, policy, public, requires, row_policy
+
+__all__ = ["EXTENSION", "Declaration", "declared_rules"]
+
+EXTENSION = "graphql_authkit"
+"""The key of `extensions` under which a field or type may hold a Rule."""
+
+_OURS: Mapping[str, tuple[Callable[..., Rule], str | None]] = {
+    "public": (public, None),
+    "authenticated": (authenticated, None),
+    "requiresScopes": (requires, "scopes"),
+    "policy": (policy, "policies"),
+    "rowPolicy": (row_policy, "policies"),
+}
+_OF_FEDERATION = frozenset({"link", "composeDirective"})  # which subgraphs use without defining them
+_SPECIFIED = frozenset({"deprecated", "specifiedBy", "oneOf"})
+
+
+class Declaration(NamedTuple):
+    """A rule as somebody wrote it, and where."""
+
+    rule: Rule
+    source: str
+
+
+def declared_rules(
+    schema: GraphQLSchema, rules: Mapping[str, Rule], directives: Mapping[str, str]
+) -> dict[str, list[Declaration]]:
+    """Every rule of a schema, by coordinate: `Type`, or `Type.field`.
+
+    Args:
+        schema: Whose.
+        rules: By coordinate, besides what the schema says.
+        directives: Names of directives in this schema, and ours for which each stands.
+
+    Raises:
+        ConfigurationError: See the messages.
+    """
+    unknown = sorted(set(directives.values()) - _OURS.keys())
+    if unknown:
+        raise ConfigurationError(f"directives= maps to {unknown}: there are {sorted(_OURS)}")
+    reader = _Reader(schema, {**{name: name for name in _OURS}, **directives})
+    found = reader.read()
+    for coordinate, rule in rules.items():
+        if not isinstance(rule, Rule):
+            raise ConfigurationError(f"{coordinate}: a {type(rule).__name__} is no Rule")
+        if coordinate not in reader.coordinates:
+            raise ConfigurationError(f"{coordinate}: the schema has no such field, object, interface, enum or scalar")
+        found.setdefault(coordinate, []).append(Declaration(rule, "rules="))
+    for coordinate, declared in found.items():
+        if any(one.rule.is_public for one in declared):
+            _check_public(coordinate, declared)
+    return found
+
+
+def _check_public(coordinate: str, declared: list[Declaration]) -> None:
+    if "." not in coordinate:
+        raise ConfigurationError(f"{coordinate}: only a field can be public, each one for itself")
+    if not all(one.rule.is_public for one in declared):
+        raise ConfigurationError(f"{coordinate}: public, and guarded too: which?")
+
+
+class _Reader:
+    """Reads one schema."""
+
+    def __init__(self, schema: GraphQLSchema, names: Mapping[str, str]) -> None:
+        self._schema = schema
+        self._names = names
+        self._lower = {name.lower(): name for name in names}
+        self.coordinates: set[str] = set()
+        self._found: dict[str, list[Declaration]] = {}
+
+    def read(self) -> dict[str, list[Declaration]]:
+        self._refuse_on("the schema", self._schema)
+        self._check_imports()
+        for named in self._schema.type_map.values():
+            if not is_introspection_type(named):
+                self._read_type(named)
+        return self._found
+
+    def _read_type(self, named: GraphQLNamedType) -> None:
+        if isinstance(named, GraphQLUnionType):
+            self._refuse_on(f"the union {named.name}", named)
+            return
+        if isinstance(named, GraphQLInputObjectType):
+            self._refuse_on(f"the input {named.name}", named)
+            for name, field in named.fields.items():
+                self._refuse_on(f"the input field {named.name}.{name}", field)
+            return
+        if isinstance(named, GraphQLScalarType) and is_specified_scalar_type(named):
+            return
+        self._read_element(named.name, named)
+        if isinstance(named, GraphQLObjectType | GraphQLInterfaceType):
+            for name, field in named.fields.items():
+                self._read_element(f"{named.name}.{name}", field)
+                self._check_arguments(f"{named.name}.{name}", field)
+        for name, value in getattr(named, "values", {}).items():
+            self._refuse_on(f"the enum value {named.name}.{name}", value)
+
+    def _read_element(self, coordinate: str, element: Any) -> None:
+        self.coordinates.add(coordinate)
+        declared = [Declaration(self._rule(coordinate, node), f"@{node.name.value}") for node in self._ours_on(element)]
+        given = (getattr(element, "extensions", None) or {}).get(EXTENSION, ())
+        for rule in given if isinstance(given, list | tuple) else (given,):
+            if not isinstance(rule, Rule):
+                raise ConfigurationError(f"{coordinate}: extensions[{EXTENSION!r}] holds a {type(rule).__name__}")
+            declared.append(Declaration(rule, "extensions"))
+        if declared:
+            self._found[coordinate] = declared
+
+    def _rule(self, coordinate: str, node: DirectiveNode) -> Rule:
+        make, argument = _OURS[self._names[node.name.value]]
+        given = {one.name.value: value_from_ast_untyped(one.value) for one in node.arguments or ()}
+        is_silent = given.pop("silent", False)
+        groups = () if argument is None else given.pop(argument, None)
+        if given or is_silent not in (True, False) or not isinstance(groups, list | tuple):
+            wants = f"{argument}: [[…]]" if argument else "no argument"
+            raise ConfigurationError(f"{coordinate}: @{node.name.value} takes {wants}, and `silent`")
+        if argument is not None and not all(isinstance(group, list) and group for group in groups):
+            raise ConfigurationError(f"{coordinate}: @{node.name.value} takes groups that are not empty, [[…], […]]")
+        try:
+            rule = make(*groups)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{coordinate}: {error}") from None
+        return rule.silent() if is_silent else rule
+
+    def _check_arguments(self, coordinate: str, field: GraphQLField) -> None:
+        for name, argument in field.args.items():
+            self._refuse_on(f"the argument {coordinate}({name}:)", argument)
+
+    def _refuse_on(self, where: str, element: Any) -> None:
+        for node in self._ours_on(element):
+            raise ConfigurationError(f"@{node.name.value} cannot hold on {where}")
+        if EXTENSION in (getattr(element, "extensions", None) or {}):
+            raise ConfigurationError(f"a rule cannot hold on {where}")
+
+    def _ours_on(self, element: Any) -> Iterator[DirectiveNode]:
+        """Those of our directives that stand here; one that looks like ours and is not is an error."""
+        for node in _directives_on(element):
+            name = node.name.value
+            if name in self._names:
+                yield node
+            elif name.lower() in self._lower:
+                raise ConfigurationError(f"@{name} is not @{self._lower[name.lower()]}: case matters")
+            elif name.rpartition("__")[2] in _OURS:
+                raise ConfigurationError(f"@{name} looks like a rule: say directives={{{name!r}: …}}")
+            elif self._schema.get_directive(name) is None and name not in _OF_FEDERATION and "__" not in name:
+                raise ConfigurationError(f"@{name} is used, and defined nowhere: is it a renamed rule? Say directives=")
+
+    def _check_imports(self) -> None:
+        """A federated schema may import our directives under other names, which then mean nothing here."""
+        for node in _directives_on(self._schema):
+            for entry in _imports_of(node):
+                name = str(entry.get("name", "")).lstrip("@")
+                alias = str(entry.get("as", name)).lstrip("@")
+                if name in _OURS and self._names.get(alias) != name:
+                    raise ConfigurationError(f"@{name} is imported as @{alias}: say directives={{{alias!r}: {name!r}}}")
+
+
+def _imports_of(node: DirectiveNode) -> list[dict[str, Any]]:
+    if node.name.value != "link":
+        return []
+    given = {one.name.value: value_from_ast_untyped(one.value) for one in node.arguments or ()}
+    return [entry for entry in given.get("import") or () if isinstance(entry, dict)]
+
+
+def _directives_on(element: Any) -> Iterable[DirectiveNode]:
+    nodes = [getattr(element, "ast_node", None), *(getattr(element, "extension_ast_nodes", None) or ())]
+    return [
+        directive
+        for node in nodes
+        if node is not None
+        for directive in node.directives or ()
+        if directive.name.value not in _SPECIFIED
+    ]

@@ -1,0 +1,208 @@
+"""The decision on one operation, before anything of it runs: what is refused, what is null for what lies below it.
+
+The document is not rewritten; execution asks the plan. A field that would be null anyway, since something
+below it that cannot be null is refused, is refused itself, up to the first that may be null; a list all of
+whose items would be null counts as one that would. What hangs on the type of a row is left to the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
+
+from graphql import GraphQLObjectType, get_named_type, is_abstract_type, is_composite_type, is_non_null_type
+from graphql.language import OperationDefinitionNode, SelectionSetNode
+
+from .index import AuthIndex, Guard
+from .rules import Need
+from .selection import Chosen, Scope, Selections, TooComplex
+
+__all__ = ["Denial", "Path", "Plan", "TooComplex", "make_plan"]
+
+Path: TypeAlias = tuple[str, ...]
+"""Response keys, without the indices of lists."""
+
+MOST_SELECTIONS = 50_000
+DEEPEST = 200
+MOST_DENIALS = 100
+INTROSPECTION = frozenset({"__schema", "__type"})
+
+
+class Denial(NamedTuple):
+    """Why a field is refused: by the guard of which field or type, and where that stands in the operation."""
+
+    coordinate: str
+    guard: Guard
+    path: Path
+
+
+@dataclass(slots=True)
+class Plan:
+    """What an operation of somebody may not have.
+
+    Args:
+        denied: Fields that are refused wherever they stand, by object type and name.
+        stops: Fields that are null for what lies below them, by path and the object type they stand on.
+        row_stops: Types of which a field's rows are null, by the field's path and the object type it stands on.
+        rows: Fields that each object decides on, by object type and name.
+        roots: Denials that reach a root field, by response key.
+        is_null: Whether `data` as a whole is null.
+        certain: Denials that hang on no row's type, up to a hundred.
+        all: Denials, up to a hundred.
+        counts: How many response keys each root field has.
+        needs: What the guards that were met mention.
+    """
+
+    denied: dict[tuple[str, str], Denial] = field(default_factory=dict)
+    stops: dict[tuple[Path, str], Denial] = field(default_factory=dict)
+    row_stops: dict[tuple[Path, str], dict[str, Denial]] = field(default_factory=dict)
+    rows: set[tuple[str, str]] = field(default_factory=set)
+    roots: dict[str, Denial] = field(default_factory=dict)
+    is_null: bool = False
+    certain: list[Denial] = field(default_factory=list)
+    all: list[Denial] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    needs: set[Need] = field(default_factory=set)
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether nothing is refused, and nothing left to rows."""
+        return not (self.denied or self.stops or self.row_stops or self.rows or self.roots)
+
+
+def make_plan(
+    index: AuthIndex, operation: OperationDefinitionNode, selections: Selections, held: Callable[[Need], bool]
+) -> Plan:
+    """Decide on an operation.
+
+    Args:
+        index: Of its schema.
+        operation: The one that is executed.
+        selections: Of its document.
+        held: Whether the caller holds a need.
+
+    Raises:
+        TooComplex: More work than any honest document needs.
+    """
+    walk = _Walk(index, selections, held)
+    root = index.schema.get_root_type(operation.operation)
+    if root is not None:
+        try:
+            walk.root(root, operation)
+        except RecursionError:
+            raise TooComplex from None
+    return walk.plan
+
+
+class _Walk:
+    """One walk through an operation."""
+
+    def __init__(self, index: AuthIndex, selections: Selections, held: Callable[[Need], bool]) -> None:
+        self._index = index
+        self._selections = selections
+        self._holds = held
+        self._types = index.schema.type_map
+        self._certain: list[Denial] = []
+        self.plan = Plan()
+
+    def root(self, root: GraphQLObjectType, operation: OperationDefinitionNode) -> None:
+        plan = self.plan
+        for key, nodes in self._selections.of(root.name, [(operation.selection_set, ())]).items():
+            name = nodes[0].node.name.value
+            plan.counts[name] = plan.counts.get(name, 0) + 1
+            denial = self._introspection(name, key) or self._field(root, nodes, (key,))
+            if denial is not None:
+                plan.roots[key] = denial
+                plan.is_null = plan.is_null or name == "__schema" or is_required(root, name)
+        plan.certain = self._certain[:MOST_DENIALS]
+
+    def _introspection(self, name: str, key: str) -> Denial | None:
+        guard = self._index.introspection
+        if name not in INTROSPECTION or guard.judge(self._held(guard)) == "allow":
+            return None
+        return self._note(Denial(name, guard, (key,)))
+
+    def _field(self, parent: GraphQLObjectType, nodes: list[Chosen], path: Path) -> Denial | None:
+        """Why the field is null for certain, or None."""
+        name = nodes[0].node.name.value
+        definition = parent.fields.get(name)
+        if definition is None:  # `__typename`, or what validation refuses
+            return None
+        guard = self._index.fields.get((parent.name, name))
+        denial = None if guard is None else self._judge(parent.name, name, guard, path)
+        if denial is not None:
+            return denial
+        named = get_named_type(definition.type)
+        if not is_composite_type(named) or not self._index.reaches(named):
+            return None
+        return self._below(parent.name, named, nodes, path)
+
+    def _judge(self, type_name: str, name: str, guard: Guard, path: Path) -> Denial | None:
+        verdict = guard.judge(self._held(guard))
+        if verdict == "row":
+            self.plan.rows.add((type_name, name))
+        if verdict != "deny":
+            return None
+        denial = self._note(Denial(f"{type_name}.{name}", guard, path))
+        self.plan.denied.setdefault((type_name, name), denial)
+        return denial
+
+    def _held(self, guard: Guard) -> frozenset[Need]:
+        needs = guard.rule.needs
+        self.plan.needs |= needs
+        return frozenset(need for need in needs if self._holds(need))
+
+    def _note(self, denial: Denial) -> Denial:
+        self._certain.append(denial)
+        if len(self.plan.all) < MOST_DENIALS:
+            self.plan.all.append(denial)
+        return denial
+
+    def _below(self, parent_name: str, named: Any, nodes: list[Chosen], path: Path) -> Denial | None:
+        """Judge what an object of each possible type would get; it may vanish for that."""
+        if len(path) > DEEPEST:
+            raise TooComplex
+        sets = [(one.node.selection_set, one.scope) for one in nodes if one.node.selection_set is not None]
+        possible = self._index.possible(named)
+        gone: dict[str, Denial] = {}
+        outside, refused = self._certain, []
+        for type_name in possible:
+            if type_name in self._index.touched:
+                self._certain = []
+                denial = self._object(type_name, sets, path, is_row=is_abstract_type(named))
+                if denial is not None:
+                    gone[type_name] = denial
+                if self._certain:
+                    refused.append(self._certain[0])
+        self._certain = outside
+        if refused and len(refused) == len(possible):  # whatever comes, something of it is refused
+            self._certain.append(refused[0])
+        if len(gone) < len(possible):
+            if gone:
+                self.plan.row_stops[path, parent_name] = gone
+            return None
+        denial = next(iter(gone.values()))
+        self.plan.stops[path, parent_name] = denial
+        return denial
+
+    def _object(
+        self, type_name: str, sets: Iterable[tuple[SelectionSetNode, Scope]], path: Path, *, is_row: bool
+    ) -> Denial | None:
+        """Why an object of this type is null for certain, or None."""
+        guard = self._index.types.get(type_name) if is_row else None  # else its field was judged by that too
+        if guard is not None and guard.judge(self._held(guard)) == "deny":
+            return self._note(Denial(type_name, guard, path))
+        named: Any = self._types[type_name]
+        gone = None
+        for key, nodes in self._selections.of(type_name, sets).items():
+            denial = self._field(named, nodes, (*path, key))
+            if denial is not None and gone is None and is_required(named, nodes[0].node.name.value):
+                gone = denial
+        return gone
+
+
+def is_required(parent: GraphQLObjectType, name: str) -> bool:
+    """Whether a field of this object can not be null."""
+    definition = parent.fields.get(name)
+    return definition is not None and is_non_null_type(definition.type)
