@@ -11,7 +11,7 @@ demo: setup
 
 test: setup setup32
 	$(VENV)/bin/python -m pytest
-	$(CORE32)/bin/python -m pytest tests/test_graphql.py tests/adapters tests/frameworks tests/core32
+	$(CORE32)/bin/python -m pytest tests/test_graphql.py tests/authorization tests/adapters tests/frameworks tests/core32
 
 check: setup
 	$(VENV)/bin/ruff format --check .
@@ -28,6 +28,7 @@ bench: setup-bench
 	-$(BENCH)/bin/python -m benchmarks.http
 	$(BENCH)/bin/python -m benchmarks.keys
 	$(BENCH)/bin/python -m benchmarks.revocation
+	$(BENCH)/bin/python -m benchmarks.authorization
 	$(BENCH)/bin/python -m benchmarks.page
 
 docs: setup

@@ -13,7 +13,7 @@ from benchmarks.plot import Chart, svg
 from benchmarks.results import HERE, Bar, shown, shown_bar
 
 DOCS = HERE.parent / "docs"
-MODULES = ("verify", "warm", "middleware", "http", "keys", "revocation")
+MODULES = ("verify", "warm", "middleware", "http", "keys", "revocation", "authorization")
 INTRODUCTION = """\
 # Benchmarks
 

@@ -149,6 +149,14 @@ class AuthIndex:
         """Whether an object of this type may be null for its own type, or for what lies below it."""
         return not self._vanishing.isdisjoint(self.possible(named))
 
+    def object_fields(self) -> dict[str, tuple[str, ...]]:
+        """The fields of each object type."""
+        return {name: tuple(named.fields) for name, named in self._objects.items()}
+
+    def is_declared(self, coordinate: str) -> bool:
+        """Whether anybody gave this very coordinate a rule."""
+        return coordinate in self._declared
+
     # -------------------------------------------------------------------------------------- building
 
     def _parts(self, coordinate: str) -> Iterable[Part]:

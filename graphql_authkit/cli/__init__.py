@@ -1,4 +1,4 @@
-"""The command line: `graphql-authkit revocations …`. Nothing that code could not do by the same verbs."""
+"""The command line, `graphql-authkit COMMAND`: nothing that code could not do by the same verbs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import AuthError, ConfigurationError
-from . import revocations
+from . import coverage, revocations
 
 __all__ = ["main"]
 
@@ -20,7 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0, or 1 where it failed and said why; argparse exits by itself with 2 for a wrong command line.
     """
     parser = argparse.ArgumentParser(prog="graphql-authkit", description="Authentication in front of GraphQL.")
-    revocations.add_to(parser.add_subparsers(required=True, metavar="COMMAND"))
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    revocations.add_to(commands)
+    coverage.add_to(commands)
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
     try:

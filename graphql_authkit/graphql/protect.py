@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import sys
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -16,7 +15,7 @@ from ..events import Listener, check_listener, log_event
 from .decisions import Decider, Mode, Policies
 from .protection import Protection, Resolver, RowPolicy, protection_of
 
-__all__ = ["protect"]
+__all__ = ["index_of", "protect"]
 
 Schema = TypeVar("Schema")
 
@@ -90,6 +89,18 @@ def protect(
     return protected
 
 
+def index_of(schema: object) -> AuthIndex:
+    """What guards what in a schema that `protect` returned.
+
+    Raises:
+        ConfigurationError: It did not.
+    """
+    protection = protection_of(_core_of(schema))
+    if protection is None:
+        raise ConfigurationError("the schema is not protected: name what protect() returned")
+    return protection.index
+
+
 def _check(index: AuthIndex, policies: Policies | None, row_policies: Mapping[str, RowPolicy], mode: Mode) -> None:
     if mode not in ("filter", "reject", "dry_run"):
         raise ConfigurationError('mode is "filter", "reject" or "dry_run"')
@@ -139,7 +150,8 @@ _KINDS = (("strawberry", "Schema", "_schema"), ("graphene", "Schema", "graphql_s
 def _with_core(schema: Any, core: GraphQLSchema) -> Any:
     if isinstance(schema, GraphQLSchema):
         return core
-    clone = copy.copy(schema)
+    clone = object.__new__(type(schema))  # copy.copy asks Graphene's for attributes before it has any
+    clone.__dict__.update(schema.__dict__)
     if hasattr(schema, "_schema"):  # Strawberry's, which finds its way back from the core in two ways
         clone._schema = core
         core._strawberry_schema = clone  # type: ignore[attr-defined]

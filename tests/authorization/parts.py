@@ -93,7 +93,8 @@ def run(
 
     async def awaited() -> ExecutionResult:
         result = whole()
-        return await result if inspect.isawaitable(result) else result
+        answer: ExecutionResult = await result if inspect.isawaitable(result) else result
+        return answer
 
     return asyncio.run(awaited())
 

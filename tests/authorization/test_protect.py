@@ -181,7 +181,7 @@ def test_one_document_serves_callers_of_different_scopes(app: Any) -> None:
     document = parse("{ me { email } }")
 
     async def ask(*scopes: str) -> Any:
-        result = graphql.execute(protected, document, context_value=freeze(auth=known(*scopes)))
+        result: Any = graphql.execute(protected, document, context_value=freeze(auth=known(*scopes)))
         result = await result if inspect.isawaitable(result) else result
         return result.data["me"]["email"]
 
