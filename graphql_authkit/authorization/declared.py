@@ -6,7 +6,7 @@ to be closed: it is an error while building.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from graphql import (
@@ -21,7 +21,6 @@ from graphql import (
     is_introspection_type,
     is_specified_scalar_type,
 )
-from graphql.language import DirectiveNode
 from graphql.utilities import value_from_ast_untyped
 
 from ..errors import ConfigurationError
@@ -41,6 +40,14 @@ _OURS: Mapping[str, tuple[Callable[..., Rule], str | None]] = {
 }
 _OF_FEDERATION = frozenset({"link", "composeDirective"})  # which subgraphs use without defining them
 _SPECIFIED = frozenset({"deprecated", "specifiedBy", "oneOf"})
+
+
+class Applied(NamedTuple):
+    """A directive where it stands; not of SDL if a framework keeps it in its own way."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    is_sdl: bool
 
 
 class Declaration(NamedTuple):
@@ -126,7 +133,7 @@ class _Reader:
 
     def _read_element(self, coordinate: str, element: Any) -> None:
         self.coordinates.add(coordinate)
-        declared = [Declaration(self._rule(coordinate, node), f"@{node.name.value}") for node in self._ours_on(element)]
+        declared = [Declaration(self._rule(coordinate, one), f"@{one.name}") for one in self._ours_on(element)]
         given = (getattr(element, "extensions", None) or {}).get(EXTENSION, ())
         for rule in given if isinstance(given, list | tuple) else (given,):
             if not isinstance(rule, Rule):
@@ -135,16 +142,16 @@ class _Reader:
         if declared:
             self._found[coordinate] = declared
 
-    def _rule(self, coordinate: str, node: DirectiveNode) -> Rule:
-        make, argument = _OURS[self._names[node.name.value]]
-        given = {one.name.value: value_from_ast_untyped(one.value) for one in node.arguments or ()}
+    def _rule(self, coordinate: str, applied: Applied) -> Rule:
+        make, argument = _OURS[self._names[applied.name]]
+        given = dict(applied.arguments)
         is_silent = given.pop("silent", False)
         groups = () if argument is None else given.pop(argument, None)
         if given or is_silent not in (True, False) or not isinstance(groups, list | tuple):
             wants = f"{argument}: [[…]]" if argument else "no argument"
-            raise ConfigurationError(f"{coordinate}: @{node.name.value} takes {wants}, and `silent`")
+            raise ConfigurationError(f"{coordinate}: @{applied.name} takes {wants}, and `silent`")
         if argument is not None and not all(isinstance(group, list) and group for group in groups):
-            raise ConfigurationError(f"{coordinate}: @{node.name.value} takes groups that are not empty, [[…], […]]")
+            raise ConfigurationError(f"{coordinate}: @{applied.name} takes groups that are not empty, [[…], […]]")
         try:
             rule = make(*groups)
         except ConfigurationError as error:
@@ -156,47 +163,66 @@ class _Reader:
             self._refuse_on(f"the argument {coordinate}({name}:)", argument)
 
     def _refuse_on(self, where: str, element: Any) -> None:
-        for node in self._ours_on(element):
-            raise ConfigurationError(f"@{node.name.value} cannot hold on {where}")
+        for applied in self._ours_on(element):
+            raise ConfigurationError(f"@{applied.name} cannot hold on {where}")
         if EXTENSION in (getattr(element, "extensions", None) or {}):
             raise ConfigurationError(f"a rule cannot hold on {where}")
 
-    def _ours_on(self, element: Any) -> Iterator[DirectiveNode]:
+    def _ours_on(self, element: Any) -> Iterator[Applied]:
         """Those of our directives that stand here; one that looks like ours and is not is an error."""
-        for node in _directives_on(element):
-            name = node.name.value
+        for applied in _directives_on(element):
+            name = applied.name
             if name in self._names:
-                yield node
+                yield applied
             elif name.lower() in self._lower:
                 raise ConfigurationError(f"@{name} is not @{self._lower[name.lower()]}: case matters")
             elif name.rpartition("__")[2] in _OURS:
                 raise ConfigurationError(f"@{name} looks like a rule: say directives={{{name!r}: …}}")
-            elif self._schema.get_directive(name) is None and name not in _OF_FEDERATION and "__" not in name:
+            elif (
+                applied.is_sdl
+                and self._schema.get_directive(name) is None
+                and name not in _OF_FEDERATION
+                and "__" not in name
+            ):
                 raise ConfigurationError(f"@{name} is used, and defined nowhere: is it a renamed rule? Say directives=")
 
     def _check_imports(self) -> None:
         """A federated schema may import our directives under other names, which then mean nothing here."""
-        for node in _directives_on(self._schema):
-            for entry in _imports_of(node):
+        for applied in _directives_on(self._schema):
+            for entry in _imports_of(applied):
                 name = str(entry.get("name", "")).lstrip("@")
                 alias = str(entry.get("as", name)).lstrip("@")
                 if name in _OURS and self._names.get(alias) != name:
                     raise ConfigurationError(f"@{name} is imported as @{alias}: say directives={{{alias!r}: {name!r}}}")
 
 
-def _imports_of(node: DirectiveNode) -> list[dict[str, Any]]:
-    if node.name.value != "link":
+def _imports_of(applied: Applied) -> list[dict[str, Any]]:
+    if applied.name != "link":
         return []
-    given = {one.name.value: value_from_ast_untyped(one.value) for one in node.arguments or ()}
-    return [entry for entry in given.get("import") or () if isinstance(entry, dict)]
+    return [entry for entry in applied.arguments.get("import") or () if isinstance(entry, dict)]
 
 
-def _directives_on(element: Any) -> Iterable[DirectiveNode]:
+def _directives_on(element: Any) -> Iterator[Applied]:
     nodes = [getattr(element, "ast_node", None), *(getattr(element, "extension_ast_nodes", None) or ())]
-    return [
-        directive
-        for node in nodes
-        if node is not None
-        for directive in node.directives or ()
-        if directive.name.value not in _SPECIFIED
-    ]
+    for node in nodes:
+        for directive in () if node is None else node.directives or ():
+            if directive.name.value not in _SPECIFIED:
+                given = {one.name.value: value_from_ast_untyped(one.value) for one in directive.arguments or ()}
+                yield Applied(directive.name.value, given, True)
+    # Strawberry's schemas come from no SDL; it keeps directives as objects of classes that say their names.
+    definition = (getattr(element, "extensions", None) or {}).get("strawberry-definition")
+    for one in getattr(definition, "directives", None) or ():
+        described = getattr(type(one), "__strawberry_directive__", None)
+        if described is not None:
+            name = described.graphql_name or _camel(described.python_name)
+            given = {_camel(field.python_name): getattr(one, field.python_name) for field in described.fields}
+            yield Applied(name, {key: value for key, value in given.items() if _is_given(value)}, False)
+
+
+def _is_given(value: object) -> bool:
+    return value is not None and type(value).__name__ != "UnsetType"
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first[:1].lower() + first[1:] + "".join(other.capitalize() for other in others)

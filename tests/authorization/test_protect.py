@@ -12,7 +12,7 @@ from graphql import parse
 
 from graphql_authkit import ANONYMOUS, ConfigurationError
 from graphql_authkit.authorization import PUBLIC, policy, requires, row_policy
-from graphql_authkit.graphql import freeze, protect
+from graphql_authkit.graphql import execute_sync, freeze, protect
 from tests.authorization.parts import codes, known, run, schema_of
 
 SDL = """
@@ -371,3 +371,18 @@ def test_rules_that_are_doubtful_are_refused_while_building(sdl: str, options: A
     schema = schema_of(sdl, {})[0]
     with pytest.raises(ConfigurationError, match=text):
         protect(schema, **options)
+
+
+def test_rows_of_one_list_have_one_error_where_we_execute() -> None:
+    nodes = [{"type": "Closed", "id": str(number)} for number in range(50)]
+    protected = protect(schema_of(SDL, {**ROOT, "nodes": nodes})[0])
+    result = execute_sync(protected, parse("{ a: nodes { id } b: nodes { id } }"), auth=known())
+    assert result.data == {"a": [None] * 50, "b": [None] * 50}
+    assert codes(result) == [(["a", 0], "FORBIDDEN"), (["b", 0], "FORBIDDEN")]
+
+
+def test_refusals_are_said_at_most_a_hundred_times() -> None:
+    protected = protect(schema_of(SDL, ROOT)[0])
+    text = "{ me { name " + " ".join(f"a{number}: email" for number in range(500)) + " } }"
+    result = execute_sync(protected, parse(text), auth=known())
+    assert len(result.errors or ()) == 100

@@ -23,7 +23,14 @@ ROOT = Path(__file__).resolve().parents[2]
 SYBIL = Sybil(parsers=[PythonCodeBlockParser()])
 
 
-PAGES = ["docs/getting-started.md", "docs/errors.md", "docs/frameworks.md", "docs/providers.md", "docs/revocation.md"]
+PAGES = [
+    "docs/getting-started.md",
+    "docs/errors.md",
+    "docs/frameworks.md",
+    "docs/providers.md",
+    "docs/revocation.md",
+    "docs/authorization.md",
+]
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -46,7 +53,7 @@ def test_the_readmes_other_snippets_run() -> None:
     blocks = {name: code for name, code in readme_blocks().items() if name.isdigit()}
     for code in blocks.values():
         exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
-    assert len(blocks) == 2
+    assert len(blocks) == 3
 
 
 @pytest.fixture
