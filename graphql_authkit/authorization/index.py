@@ -30,8 +30,8 @@ from .rules import AUTHENTICATED, NOBODY, PUBLIC, Need, Rule
 __all__ = ["AuthIndex", "Default", "Guard", "Introspection", "Part", "Verdict"]
 
 Default: TypeAlias = Literal["authenticated", "public", "deny"]
-Introspection: TypeAlias = Literal["all", "authenticated", "none"]
-_INTROSPECTION: Mapping[str, Rule] = {"all": PUBLIC, "authenticated": AUTHENTICATED, "none": NOBODY}
+Introspection: TypeAlias = Literal["all", "authenticated", "none", "visible"]
+_INTROSPECTION: Mapping[str, Rule] = {"all": PUBLIC, "authenticated": AUTHENTICATED, "none": NOBODY, "visible": PUBLIC}
 Verdict: TypeAlias = Literal["allow", "deny", "row"]
 
 
@@ -77,7 +77,7 @@ class AuthIndex:
         directives: Names of its directives that stand for ours.
         default: For fields of the root types without a rule: "authenticated", "public", or "deny": such a
             field is an error.
-        introspection: Who may ask for the schema: "all", "authenticated", or "none".
+        introspection: Who may ask for the schema: "all", "authenticated", "none", or each for what they may see.
 
     Attributes:
         fields: The guard of each guarded field, by object type and field name.

@@ -4,10 +4,13 @@ from .access import get_auth, require_auth
 from .context import FrozenContext, FrozenContextError, freeze
 from .execution import execute, execute_sync, subscribe
 from .protect import protect
+from .rows import batched
+from .visibility import visible_to
 
 __all__ = [
     "FrozenContext",
     "FrozenContextError",
+    "batched",
     "execute",
     "execute_sync",
     "freeze",
@@ -15,4 +18,5 @@ __all__ = [
     "protect",
     "require_auth",
     "subscribe",
+    "visible_to",
 ]

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 else:
     Info = GraphQLResolveInfo
 
+_NOTHING: frozenset[Need] = frozenset()
 KEY = "graphql authkit"
 MOST_SELECTIONS = 50_000
 MOST_VARIANTS = 256  # of one document that are remembered
@@ -62,11 +63,23 @@ class Decision:
 class _Outline:
     """What is known of one document with given switches."""
 
-    __slots__ = ("needs", "plans")
+    __slots__ = ("asked", "plans", "scopes", "wants_known")
 
     def __init__(self, plan: Plan) -> None:
-        self.needs = frozenset(plan.needs)
+        self.wants_known = KNOWN in plan.needs
+        self.scopes = tuple((need, need[6:]) for need in plan.needs if need.startswith("scope:"))
+        self.asked = frozenset(need[7:] for need in plan.needs if need.startswith("policy:"))
         self.plans: dict[frozenset[Need], Plan] = {frozenset(n for n in plan.needs if not n.startswith("row:")): plan}
+
+    def held_by(self, auth: AuthContext) -> frozenset[Need]:
+        """What the caller holds of what is mentioned, policies aside."""
+        if not auth.is_authenticated:
+            return _NOTHING
+        scopes = auth.scopes
+        held = [need for need, name in self.scopes if name in scopes]
+        if self.wants_known:
+            held.append(KNOWN)
+        return frozenset(held)
 
 
 class _Document:
@@ -120,22 +133,20 @@ class Decider:
             outline = self._outline(info)
         except TooComplex:
             return self._refused(auth, "The operation is too complex.", "TOO_COMPLEX")
-        held = {need for need in outline.needs if _holds(auth, need)}
-        asked = frozenset(need[7:] for need in outline.needs if need.startswith("policy:"))
-        if not asked or self._policies is None or not auth.is_authenticated:
-            return self._finish(info, auth, outline, frozenset(held))
+        held = outline.held_by(auth)
+        if not outline.asked or self._policies is None or not auth.is_authenticated:
+            return self._finish(info, auth, outline, held)
         try:
-            granted = self._policies(auth, asked)
+            granted = self._policies(auth, outline.asked)
         except Exception as error:
             return self._policies_failed(auth, error)
         if inspect.isawaitable(granted):
             return self._later(info, auth, outline, held, granted)
-        return self._finish(info, auth, outline, frozenset(held) | _granted(granted, asked))
+        return self._finish(info, auth, outline, held | _granted(granted, outline.asked))
 
     def _later(
-        self, info: Info, auth: AuthContext, outline: _Outline, held: set[Need], granted: Awaitable[Any]
+        self, info: Info, auth: AuthContext, outline: _Outline, held: frozenset[Need], granted: Awaitable[Any]
     ) -> asyncio.Future[Decision]:
-        asked = frozenset(need[7:] for need in outline.needs if need.startswith("policy:"))
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -147,11 +158,11 @@ class Decider:
 
         async def whole() -> Decision:
             try:
-                found = _granted(await granted, asked)
+                found = _granted(await granted, outline.asked)
             except Exception as error:
                 decision = self._policies_failed(auth, error)
             else:
-                decision = self._finish(info, auth, outline, frozenset(held) | found)
+                decision = self._finish(info, auth, outline, held | found)
             info.fragments[KEY] = decision  # type: ignore[assignment]
             return decision
 
@@ -231,7 +242,7 @@ class Decider:
         known = self._documents.get(number)
         if known is not None and known.operation() is info.operation:
             fragments = info.fragments
-            if all(fragments.get(name) is node for name, node in known.fragments.items()):
+            if not known.fragments or all(fragments.get(name) is node for name, node in known.fragments.items()):
                 return known
         documents = self._documents
         known = _Document(weakref.ref(info.operation, lambda _gone: documents.pop(number, None)))
@@ -240,12 +251,6 @@ class Decider:
 
     def _selections(self, info: Info) -> Selections:
         return Selections(self._index.schema, info.fragments, _variables(info), MOST_SELECTIONS)
-
-
-def _holds(auth: AuthContext, need: Need) -> bool:
-    if need == KNOWN:
-        return auth.is_authenticated
-    return need.startswith("scope:") and auth.is_authenticated and need[6:] in auth.scopes
 
 
 def _granted(given: Iterable[str], asked: frozenset[str]) -> frozenset[Need]:
@@ -258,7 +263,9 @@ def _variables(info: Info) -> Mapping[str, Any]:
     return getattr(values, "coerced", values)  # type: ignore[no-any-return]
 
 
-def _switched(variables: Mapping[str, Any], names: Iterable[str]) -> tuple[bool | None, ...]:
+def _switched(variables: Mapping[str, Any], names: tuple[str, ...]) -> tuple[bool | None, ...]:
+    if not names:
+        return ()
     values = (variables.get(name) for name in names)
     return tuple(value if isinstance(value, bool) else None for value in values)
 

@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import graphql
-from graphql import DocumentNode, ExecutionResult, GraphQLSchema
+from graphql import DocumentNode, ExecutionResult, GraphQLError, GraphQLSchema
 
 from ..model import AuthContext
-from .context import freeze
+from .context import FrozenContext, find_auth, freeze
+from .visibility import visible_to
 
 __all__ = ["execute", "execute_sync", "subscribe", "thinned"]
 
@@ -37,7 +38,11 @@ def execute(
     Raises:
         TypeError: Options that this graphql-core does not know.
     """
-    result: Any = graphql.execute(schema, document, context_value=freeze(context_value, auth=auth), **options)
+    context = freeze(context_value, auth=auth)
+    schema, errors = _visible(schema, document, context)
+    if errors:
+        return ExecutionResult(None, errors)
+    result: Any = graphql.execute(schema, document, context_value=context, **options)
     return _thinned_later(result) if inspect.isawaitable(result) else thinned(result)
 
 
@@ -54,7 +59,11 @@ def execute_sync(
     Raises:
         RuntimeError: A resolver is asynchronous.
     """
-    result = graphql.execute_sync(schema, document, context_value=freeze(context_value, auth=auth), **options)
+    context = freeze(context_value, auth=auth)
+    schema, errors = _visible(schema, document, context)
+    if errors:
+        return ExecutionResult(None, errors)
+    result = graphql.execute_sync(schema, document, context_value=context, **options)
     thin: ExecutionResult = thinned(result)
     return thin
 
@@ -73,8 +82,20 @@ async def subscribe(
         The events, or the errors for which there are none.
     """
     # 3.2 answers a coroutine; 3.3 may answer the iterator at once.
-    result: Any = graphql.subscribe(schema, document, context_value=freeze(context_value, auth=auth), **options)
+    context = freeze(context_value, auth=auth)
+    schema, errors = _visible(schema, document, context)
+    if errors:
+        return ExecutionResult(None, errors)
+    result: Any = graphql.subscribe(schema, document, context_value=context, **options)
     return await result if inspect.isawaitable(result) else result  # type: ignore[no-any-return]
+
+
+def _visible(
+    schema: GraphQLSchema, document: DocumentNode, context: FrozenContext
+) -> tuple[GraphQLSchema, list[GraphQLError]]:
+    """What this caller finds of the schema, and what the document asks of it that is not there for them."""
+    visible = visible_to(schema, find_auth(context))
+    return visible, [] if visible is schema else graphql.validate(visible, document)
 
 
 def thinned(result: Any) -> Any:

@@ -14,6 +14,7 @@ from ..errors import ConfigurationError
 from ..events import Listener, check_listener, log_event
 from .decisions import Decider, Mode, Policies
 from .protection import Protection, Resolver, RowPolicy, protection_of
+from .visibility import Visibility
 
 __all__ = ["index_of", "protect"]
 
@@ -52,10 +53,12 @@ def protect(
         policies: `policies(auth, names) -> names`: which of the policies that an operation mentions are met,
             asked once for each operation, sync or async. Asynchronous ones need an event loop.
         row_policies: By name, `decide(auth, object, arguments) -> bool`, sync or async: asked for each object on
-            its own, once for the same object and arguments.
+            its own, once for the same object and arguments; `batched(decide)` is asked for many at once.
         mode: "filter"; "reject" refuses a query too if anything of it is refused for certain; "dry_run"
             refuses nothing and tells `on_event`.
-        introspection: Who may ask for `__schema` and `__type`: "all", "authenticated", or "none".
+        introspection: Who may ask for `__schema` and `__type`: "all", "authenticated", or "none". With "visible"
+            each caller finds what they may see, and the rest does not exist for them, in validation and its
+            suggestions neither: behind the middleware, and where our `execute` or `visible_to` is used.
         limits: How often a root field may be asked for in one request, aliases and batches counted:
             `{"Mutation.login": 1}`.
         shows_requirements: Say in errors what a rule asks for.
@@ -85,7 +88,10 @@ def protect(
         field_resolver=field_resolver,
         type_resolver=type_resolver,
     )
-    protected: Schema = _with_core(schema, protection.clone())
+    clone = protection.clone()
+    if introspection == "visible":
+        clone = Visibility(index, clone).for_each()
+    protected: Schema = _with_core(schema, clone)
     return protected
 
 

@@ -12,7 +12,7 @@ from graphql import parse
 
 from graphql_authkit import ANONYMOUS, ConfigurationError
 from graphql_authkit.authorization import PUBLIC, policy, requires, row_policy
-from graphql_authkit.graphql import execute_sync, freeze, protect
+from graphql_authkit.graphql import batched, execute_sync, freeze, protect
 from tests.authorization.parts import codes, known, run, schema_of
 
 SDL = """
@@ -386,3 +386,29 @@ def test_refusals_are_said_at_most_a_hundred_times() -> None:
     text = "{ me { name " + " ".join(f"a{number}: email" for number in range(500)) + " } }"
     result = execute_sync(protected, parse(text), auth=known())
     assert len(result.errors or ()) == 100
+
+
+def test_a_batched_row_policy_is_asked_for_many_objects_at_once() -> None:
+    asked: list[list[str]] = []
+
+    async def own(_auth: Any, questions: Any) -> list[bool]:
+        asked.append([user["name"] for user, _ in questions])
+        await asyncio.sleep(0)
+        return [user["name"] == "Bob" for user, _ in questions]
+
+    rules = {"User.name": row_policy("own")}
+    protected = protect(schema_of(SDL, ROOT, is_async=True)[0], rules=rules, row_policies={"own": batched(own)})
+    result = run(protected, "{ users { name } }", known())
+    assert (result.data, asked) == ({"users": [{"name": None}, {"name": "Bob"}]}, [["Ann", "Bob"]])
+
+
+@pytest.mark.parametrize("answers", [[], [True], None, "yes"])
+def test_a_batched_row_policy_that_answers_too_little_says_neither_yes_nor_no(answers: Any) -> None:
+    protected = protect(
+        schema_of(SDL, ROOT)[0],
+        rules={"User.name": row_policy("own")},
+        row_policies={"own": batched(lambda _auth, _questions: answers)},
+    )
+    result = run(protected, "{ users { name } }", known())
+    assert result.data == {"users": [{"name": None}, {"name": None}]}
+    assert {code for _, code in codes(result)} == {"UNAVAILABLE"}
