@@ -42,7 +42,7 @@ class Worker:
     """A Node.js process that does what a line of JSON asks, and answers with one.
 
     Args:
-        process: Of `fast-jwt.mjs`.
+        process: Of `fast-jwt.mjs`, or another that speaks so.
     """
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
@@ -70,13 +70,17 @@ def fast_jwt(key: str, tokens: Sequence[str], *, issuer: str, audience: str, cac
         audience: That tokens must have.
         cache: How many results it remembers.
     """
-    process = subprocess.Popen(
-        ["node", NODE / "fast-jwt.mjs"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        worker = Worker(process)
+    with started("fast-jwt.mjs") as worker:
         worker.ask(key=key, tokens=list(tokens), issuer=issuer, audience=audience, cache=cache)
         yield worker
+
+
+@contextmanager
+def started(script: str) -> Iterator[Worker]:
+    """A worker, until closed."""
+    process = subprocess.Popen(["node", NODE / script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        yield Worker(process)
     finally:
         process.terminate()
         process.wait(STOP_SECONDS)
