@@ -158,7 +158,7 @@ def _shield(count: int, rounds: int) -> float:
     """Nanoseconds that graphql-shield adds to each field, its rules not cached."""
     with javascript.started("shield.mjs") as worker:
         found = [worker.ask(count=count) for _ in range(rounds + 5)][5:]
-    return statistics.median((guarded - bare) / (count * len(FIELDS)) for guarded, bare in found)
+    return float(statistics.median((guarded - bare) / (count * len(FIELDS)) for guarded, bare in found))
 
 
 def plan_table(auth: AuthContext, rounds: int) -> Table:
