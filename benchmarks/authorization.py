@@ -2,8 +2,9 @@
 
 graphql-core executes a list of rows with ten plain fields each, synchronously, of a document that is parsed and
 validated before. "A middleware" is graphql-core's own way: one function in front of every resolver that looks the
-field up in a map of permissions. graphql-shield guards the same schema of graphql.js. Strawberry's `permission_classes` are asked in its own schema, over its own bare
-execution. What is added to a field is what an execution takes more than the bare one, divided by the guarded fields.
+field up in a map of permissions. graphql-shield guards the same schema of graphql.js, its rules not cached.
+Strawberry's `permission_classes` are asked in its own schema, over its own bare execution. What is added to a field
+is what an execution takes more than the bare one, divided by the guarded fields.
 """
 
 from __future__ import annotations
