@@ -18,10 +18,10 @@ from .index import AuthIndex, Guard
 from .rules import Need
 from .selection import Chosen, Scope, Selections, TooComplex
 
-__all__ = ["Denial", "Path", "Plan", "TooComplex", "make_plan"]
+__all__ = ["Denial", "Place", "Plan", "TooComplex", "make_plan"]
 
-Path: TypeAlias = tuple[str, ...]
-"""Response keys, without the indices of lists."""
+Place: TypeAlias = tuple[tuple[str, str], ...]
+"""Response keys, each with the object type that it stands on, without the indices of lists."""
 
 MOST_SELECTIONS = 50_000
 DEEPEST = 200
@@ -34,7 +34,7 @@ class Denial(NamedTuple):
 
     coordinate: str
     guard: Guard
-    path: Path
+    place: Place
 
 
 @dataclass(slots=True)
@@ -43,8 +43,8 @@ class Plan:
 
     Args:
         denied: Fields that are refused wherever they stand, by object type and name.
-        stops: Fields that are null for what lies below them, by path and the object type they stand on.
-        row_stops: Types of which a field's rows are null, by the field's path and the object type it stands on.
+        stops: Fields that are null for what lies below them.
+        row_stops: Types of which a field's rows are null.
         rows: Fields that each object decides on, by object type and name.
         roots: Denials that reach a root field, by response key.
         is_null: Whether `data` as a whole is null.
@@ -55,8 +55,8 @@ class Plan:
     """
 
     denied: dict[tuple[str, str], Denial] = field(default_factory=dict)
-    stops: dict[tuple[Path, str], Denial] = field(default_factory=dict)
-    row_stops: dict[tuple[Path, str], dict[str, Denial]] = field(default_factory=dict)
+    stops: dict[Place, Denial] = field(default_factory=dict)
+    row_stops: dict[Place, dict[str, Denial]] = field(default_factory=dict)
     rows: set[tuple[str, str]] = field(default_factory=set)
     roots: dict[str, Denial] = field(default_factory=dict)
     is_null: bool = False
@@ -111,40 +111,41 @@ class _Walk:
         for key, nodes in self._selections.of(root.name, [(operation.selection_set, ())]).items():
             name = nodes[0].node.name.value
             plan.counts[name] = plan.counts.get(name, 0) + 1
-            denial = self._introspection(name, key) or self._field(root, nodes, (key,))
+            place = ((key, root.name),)
+            denial = self._introspection(name, place) or self._field(root, nodes, place)
             if denial is not None:
                 plan.roots[key] = denial
                 plan.is_null = plan.is_null or name == "__schema" or is_required(root, name)
         plan.certain = self._certain[:MOST_DENIALS]
 
-    def _introspection(self, name: str, key: str) -> Denial | None:
+    def _introspection(self, name: str, place: Place) -> Denial | None:
         guard = self._index.introspection
         if name not in INTROSPECTION or guard.judge(self._held(guard)) == "allow":
             return None
-        return self._note(Denial(name, guard, (key,)))
+        return self._note(Denial(name, guard, place))
 
-    def _field(self, parent: GraphQLObjectType, nodes: list[Chosen], path: Path) -> Denial | None:
+    def _field(self, parent: GraphQLObjectType, nodes: list[Chosen], place: Place) -> Denial | None:
         """Why the field is null for certain, or None."""
         name = nodes[0].node.name.value
         definition = parent.fields.get(name)
         if definition is None:  # `__typename`, or what validation refuses
             return None
         guard = self._index.fields.get((parent.name, name))
-        denial = None if guard is None else self._judge(parent.name, name, guard, path)
+        denial = None if guard is None else self._judge(parent.name, name, guard, place)
         if denial is not None:
             return denial
         named = get_named_type(definition.type)
         if not is_composite_type(named) or not self._index.reaches(named):
             return None
-        return self._below(parent.name, named, nodes, path)
+        return self._below(named, nodes, place)
 
-    def _judge(self, type_name: str, name: str, guard: Guard, path: Path) -> Denial | None:
+    def _judge(self, type_name: str, name: str, guard: Guard, place: Place) -> Denial | None:
         verdict = guard.judge(self._held(guard))
         if verdict == "row":
             self.plan.rows.add((type_name, name))
         if verdict != "deny":
             return None
-        denial = self._note(Denial(f"{type_name}.{name}", guard, path))
+        denial = self._note(Denial(f"{type_name}.{name}", guard, place))
         self.plan.denied.setdefault((type_name, name), denial)
         return denial
 
@@ -159,9 +160,9 @@ class _Walk:
             self.plan.all.append(denial)
         return denial
 
-    def _below(self, parent_name: str, named: Any, nodes: list[Chosen], path: Path) -> Denial | None:
+    def _below(self, named: Any, nodes: list[Chosen], place: Place) -> Denial | None:
         """Judge what an object of each possible type would get; it may vanish for that."""
-        if len(path) > DEEPEST:
+        if len(place) > DEEPEST:
             raise TooComplex
         sets = [(one.node.selection_set, one.scope) for one in nodes if one.node.selection_set is not None]
         possible = self._index.possible(named)
@@ -170,7 +171,7 @@ class _Walk:
         for type_name in possible:
             if type_name in self._index.touched:
                 self._certain = []
-                denial = self._object(type_name, sets, path, is_row=is_abstract_type(named))
+                denial = self._object(type_name, sets, place, is_row=is_abstract_type(named))
                 if denial is not None:
                     gone[type_name] = denial
                 if self._certain:
@@ -180,23 +181,23 @@ class _Walk:
             self._certain.append(refused[0])
         if len(gone) < len(possible):
             if gone:
-                self.plan.row_stops[path, parent_name] = gone
+                self.plan.row_stops[place] = gone
             return None
         denial = next(iter(gone.values()))
-        self.plan.stops[path, parent_name] = denial
+        self.plan.stops[place] = denial
         return denial
 
     def _object(
-        self, type_name: str, sets: Iterable[tuple[SelectionSetNode, Scope]], path: Path, *, is_row: bool
+        self, type_name: str, sets: Iterable[tuple[SelectionSetNode, Scope]], place: Place, *, is_row: bool
     ) -> Denial | None:
         """Why an object of this type is null for certain, or None."""
         guard = self._index.types.get(type_name) if is_row else None  # else its field was judged by that too
         if guard is not None and guard.judge(self._held(guard)) == "deny":
-            return self._note(Denial(type_name, guard, path))
+            return self._note(Denial(type_name, guard, place))
         named: Any = self._types[type_name]
         gone = None
         for key, nodes in self._selections.of(type_name, sets).items():
-            denial = self._field(named, nodes, (*path, key))
+            denial = self._field(named, nodes, (*place, (key, type_name)))
             if denial is not None and gone is None and is_required(named, nodes[0].node.name.value):
                 gone = denial
         return gone

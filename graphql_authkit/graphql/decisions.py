@@ -18,7 +18,7 @@ from graphql.language import FragmentDefinitionNode, OperationDefinitionNode
 
 from ..authenticator import count_in_request
 from ..authorization.index import AuthIndex
-from ..authorization.plan import Denial, Path, Plan, TooComplex, make_plan
+from ..authorization.plan import Denial, Place, Plan, TooComplex, make_plan
 from ..authorization.rules import KNOWN, Need
 from ..authorization.selection import Selections
 from ..errors import ConfigurationError, Forbidden, InsufficientScope, MissingCredential, Unavailable
@@ -26,7 +26,7 @@ from ..events import Listener, OperationRestricted, emit
 from ..model import AuthContext
 from .context import find_auth
 
-__all__ = ["KEY", "Decider", "Decision", "Info", "Mode", "Policies", "error_of", "path_of"]
+__all__ = ["KEY", "Decider", "Decision", "Info", "Mode", "Policies", "error_of", "place_of"]
 
 Mode: TypeAlias = Literal["filter", "reject", "dry_run"]
 Policies: TypeAlias = Callable[[AuthContext, frozenset[str]], Iterable[str] | Awaitable[Iterable[str]]]
@@ -186,7 +186,7 @@ class Decider:
         if self._mode == "dry_run":
             decision.is_clear = True
         elif plan.all and self._is_refused_whole(info, auth, plan):
-            decision.refused = {**{one.path[0]: one for one in reversed(plan.certain)}, **plan.roots}
+            decision.refused = {**{one.place[0][0]: one for one in reversed(plan.certain)}, **plan.roots}
         return decision
 
     def _is_refused_whole(self, info: Info, auth: AuthContext, plan: Plan) -> bool:
@@ -270,15 +270,15 @@ def _switched(variables: Mapping[str, Any], names: tuple[str, ...]) -> tuple[boo
     return tuple(value if isinstance(value, bool) else None for value in values)
 
 
-def path_of(info: Info) -> Path:
-    """The response keys that lead to a field, without the indices of lists."""
-    keys = []
+def place_of(info: Info) -> Place:
+    """Where in the operation a field stands."""
+    place = []
     path: Any = info.path
     while path is not None:
         if isinstance(path.key, str):
-            keys.append(path.key)
+            place.append((path.key, path.typename))
         path = path.prev
-    return tuple(reversed(keys))
+    return tuple(reversed(place))
 
 
 def error_of(decision: Decision, denial: Denial, *, shows_requirements: bool) -> GraphQLError:

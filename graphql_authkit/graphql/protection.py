@@ -26,11 +26,11 @@ from graphql import (
 from graphql.type.introspection import SchemaMetaFieldDef, TypeMetaFieldDef
 
 from ..authorization.index import AuthIndex, Guard
-from ..authorization.plan import Denial, Path
+from ..authorization.plan import Denial
 from ..errors import AuthError, Unavailable
 from ..model import AuthContext
 from .cloning import clone_schema
-from .decisions import KEY, Decider, Decision, Info, error_of, path_of
+from .decisions import KEY, Decider, Decision, Info, error_of, place_of
 
 __all__ = ["Protection", "RowPolicy", "protection_of"]
 
@@ -113,12 +113,14 @@ class Protection:
         is_required = starts or is_non_null_type(field.type)  # no source of events can be null
 
         def resolve(source: Any, info: Info, **arguments: Any) -> Any:
-            decision: Any = None if decides_anew else info.fragments.get(KEY)
+            is_root = info.path.prev is None  # else an object of the root's type was returned by a field
+            decision: Any = None if decides_anew and is_root else info.fragments.get(KEY)
             if decision is None:
                 decision = self._decider.decide(info)
             if type(decision) is Decision and decision.is_clear:
                 return inner(source, info, **arguments)
-            return self._resolve_root(decision, Asked(inner, source, info, arguments, is_required))
+            asked = Asked(inner, source, info, arguments, is_required)
+            return self._resolve_root(decision, asked) if is_root else self._resolve(decision, asked)
 
         return resolve
 
@@ -168,7 +170,7 @@ class Protection:
             if denial is None:
                 return self._leave_out(decision, decision.refused, field)
         if denial is not None:
-            return self._deny(decision, denial, (key,), field)
+            return self._deny(decision, denial, field)
         return self._resolve_allowed(decision, field)
 
     def _resolve(self, decision: Any, field: Asked) -> Any:
@@ -181,9 +183,9 @@ class Protection:
         plan, coordinate = decision.plan, field.coordinate
         denial = plan.denied.get(coordinate)
         if denial is None and plan.stops:
-            denial = plan.stops.get((path_of(field.info), coordinate[0]))
+            denial = plan.stops.get(place_of(field.info))
         if denial is not None:
-            return self._deny(decision, denial, path_of(field.info), field)
+            return self._deny(decision, denial, field)
         return self._resolve_allowed(decision, field)
 
     def _resolve_allowed(self, decision: Decision, field: Asked) -> Any:
@@ -193,9 +195,10 @@ class Protection:
         result = resolve(await asyncio.shield(decided), field)
         return await result if inspect.isawaitable(result) else result
 
-    def _deny(self, decision: Decision, denial: Denial, path: Path, field: Asked) -> None:
+    def _deny(self, decision: Decision, denial: Denial, field: Asked) -> None:
         """Null, with one error for all rows of a list, or with none where the rule is silent."""
         if not field.is_required:
+            path = tuple(key for key, _ in place_of(field.info))
             if any(part.rule.is_silent for part in denial.guard.failing(decision.held)) or path in decision.reported:
                 return
             decision.reported.add(path)
@@ -221,7 +224,7 @@ class Protection:
     def _checked_type(self, decision: Any, found: Any, info: Info) -> Any:
         if type(decision) is not Decision:
             raise GraphQLError("Not allowed.", extensions={"code": "FORBIDDEN", "reason": "FORBIDDEN"})
-        gone = decision.plan.row_stops.get((path_of(info), info.parent_type.name))
+        gone = decision.plan.row_stops.get(place_of(info))
         denial = None if gone is None else gone.get(getattr(found, "name", found))
         if denial is not None:
             raise self._error(decision, denial)

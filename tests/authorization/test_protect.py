@@ -412,3 +412,27 @@ def test_a_batched_row_policy_that_answers_too_little_says_neither_yes_nor_no(an
     result = run(protected, "{ users { name } }", known())
     assert result.data == {"users": [{"name": None}, {"name": None}]}
     assert {code for _, code in codes(result)} == {"UNAVAILABLE"}
+
+
+RECURSIVE = """
+type Query { again: Query, secret: String @requiresScopes(scopes: [["secret"]]), node: Node, a: A }
+interface Node { a: A }
+type A implements Node { a: A, deep: String! @requiresScopes(scopes: [["secret"]]), name: String }
+"""
+
+
+def test_an_object_of_a_root_type_below_a_field_is_guarded_too() -> None:
+    schema, ran = schema_of(RECURSIVE, {"again": {"secret": "s"}, "secret": "s"})
+    result = run(protect(schema), "{ again { secret again { s: secret } } }", known())
+    assert (result.data, "Query.secret" in ran) == ({"again": {"secret": None, "again": None}}, False)
+
+
+def test_what_is_null_for_one_row_is_not_for_another_of_the_same_path() -> None:
+    deep = {"type": "A", "name": "deep", "a": {"type": "A", "name": "deeper", "deep": "x"}}
+    schema, _ = schema_of(
+        RECURSIVE.replace("node: Node", "nodes: [Both]") + "union Both = A | Query",
+        {"nodes": [{"type": "A", "a": deep}, {"type": "Query", "a": deep}]},
+    )
+    text = "{ nodes { ... on A { a { a { deep } } } ... on Query { a { a { name } } } } }"
+    result = run(protect(schema), text, known())
+    assert result.data == {"nodes": [{"a": {"a": None}}, {"a": {"a": {"name": "deeper"}}}]}
