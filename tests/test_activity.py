@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from graphql_authkit import Authenticator, ConfigurationError, VerifiedToken
 from graphql_authkit.activity import Seen, SessionActivity
 from graphql_authkit.errors import ClaimRejected, SessionExpired, StoreUnavailable
 from graphql_authkit.stores.activity import MemoryActivityStore, RedisActivityStore, SQLActivityStore
-from tests.stores.servers import redis_server
+from tests.stores.servers import postgres, redis_server
 from tests.support import NOW, Clock, Driver, local_issuer, refused, verifier
 
 IDLE = 600.0
@@ -219,7 +220,7 @@ def test_what_is_no_store_is_refused_while_building(clock: Clock, store: Any) ->
 # ------------------------------------------------------------------------------------------ stores
 
 
-@pytest.fixture(scope="module", params=["memory", "redis", "sqlite"])
+@pytest.fixture(scope="module", params=["memory", "redis", "sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     directory = Path(tmp_path_factory.mktemp("activity"))
     if request.param == "memory":
@@ -229,13 +230,22 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             of_redis = RedisActivityStore(server.client(), deadline=5.0)
             yield of_redis
             of_redis.close()
+    elif request.param == "sqlite":
+        with in_database(f"sqlite:///{directory / 'seen.db'}") as of_sqlite:
+            yield of_sqlite
     else:
-        engine = sa.create_engine(f"sqlite:///{directory / 'seen.db'}")
-        of_sql = SQLActivityStore(engine, deadline=5.0)
-        of_sql.create()
-        yield of_sql
-        of_sql.close()
-        engine.dispose()
+        with postgres(directory) as url, in_database(url) as of_postgresql:
+            yield of_postgresql
+
+
+@contextmanager
+def in_database(url: str) -> Iterator[SQLActivityStore]:
+    engine = sa.create_engine(url)
+    made = SQLActivityStore(engine, deadline=5.0)
+    made.create()
+    yield made
+    made.close()
+    engine.dispose()
 
 
 def test_a_store_merges_the_earlier_beginning_and_the_later_sight(store: Any) -> None:
@@ -251,6 +261,28 @@ def test_a_store_takes_thousands_at_once(store: Any) -> None:
     batch = {number.to_bytes(16, "big"): Seen(float(number), float(number) + 1) for number in range(2500)}
     store.write(batch, 3600)
     assert store.read((2499).to_bytes(16, "big")) == Seen(2499.0, 2500.0)
+
+
+def test_writers_at_once_of_sessions_that_are_new_to_them_lose_nothing_and_do_not_fail(store: Any) -> None:
+    failed: list[BaseException] = []
+    for turn in range(5):
+        names = [bytes([turn + 1, number]) * 8 for number in range(10)]
+        start = threading.Barrier(3)
+
+        def write(number: int, names: list[bytes] = names, start: threading.Barrier = start) -> None:
+            start.wait(5)
+            try:
+                store.write({name: Seen(1000.0 - number, 2000.0 + number) for name in names}, 3600)
+            except BaseException as error:
+                failed.append(error)
+
+        threads = [threading.Thread(target=write, args=(number,)) for number in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert failed == []
+        assert {store.read(name) for name in names} == {Seen(998.0, 2002.0)}
 
 
 def test_the_memory_store_forgets_what_has_ended_and_what_is_too_much() -> None:

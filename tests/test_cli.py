@@ -85,6 +85,43 @@ def test_what_cannot_be_done_is_said(url: str, what: list[str], said: str, capsy
     assert (run(url, *what), said in capsys.readouterr().err) == (1, True)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--by", "carol", "--reason", "phone lost"], "by 'carol': 'phone lost'"),
+        (["--reason", "phone lost"], "by 'the-login': 'phone lost'"),
+        ([], "by 'the-login': None"),
+    ],
+)
+@pytest.mark.parametrize("what", [["--all"], ["--issuer", ISSUER, "--subject", "alice"]])
+def test_the_log_says_who_took_it_back_and_why(
+    url: str,
+    options: list[str],
+    said: str,
+    what: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("getpass.getuser", lambda: "the-login")
+    caplog.set_level("INFO")
+    run(url, "init")
+    assert run(url, "revoke", *what, *options) == 0
+    assert said in caplog.text
+
+
+def test_whoever_has_no_login_is_an_operator(
+    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def getuser() -> str:
+        raise KeyError("getpwuid(): uid not found: 1234")
+
+    monkeypatch.setattr("getpass.getuser", getuser)
+    caplog.set_level("INFO")
+    run(url, "init")
+    assert run(url, "revoke", "--all") == 0
+    assert "by 'an operator'" in caplog.text
+
+
 def test_a_store_that_was_never_set_up_takes_nothing(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(url, "revoke", "--all") == 1
     assert "StoreUnavailable" in capsys.readouterr().err

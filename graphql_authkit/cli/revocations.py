@@ -60,7 +60,9 @@ def _revoke(given: argparse.Namespace) -> str:
 
 
 def _take_back(revocations: Revocations, given: argparse.Namespace) -> str:
-    audit = Audit(by=given.by or _login(), reason=given.reason or "")
+    audit = Audit(by=given.by or _login())
+    if given.reason:
+        audit["reason"] = given.reason
     if given.all:
         revocations.revoke_all(**audit)
         return "every token issued until now is taken back"

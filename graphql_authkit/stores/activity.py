@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from ..activity import Seen
 from ..errors import ConfigurationError, StoreUnavailable
-from .origin import Bounded, Breaker
+from .bounded import Bounded
+from .origin import Breaker
 
 if TYPE_CHECKING:
     import redis
@@ -19,6 +20,19 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
 
 __all__ = ["MemoryActivityStore", "RedisActivityStore", "SQLActivityStore"]
+
+# Merged in the server: two processes may see one session at once. ARGV: first, last, seconds to keep it.
+_MERGE = """
+local first, last, old = ARGV[1], ARGV[2], redis.call("GET", KEYS[1])
+if old then
+  local old_first, old_last = string.match(old, "^(%S+) (%S+)$")
+  if not (tonumber(old_first) and tonumber(old_last)) then return redis.error_reply("the record is broken") end
+  if tonumber(old_first) < tonumber(first) then first = old_first end
+  if tonumber(old_last) > tonumber(last) then last = old_last end
+end
+redis.call("SET", KEYS[1], first .. " " .. last, "EX", ARGV[3])
+return 1
+"""
 
 
 class MemoryActivityStore:
@@ -104,11 +118,11 @@ class RedisActivityStore:
             for start in range(0, len(names), 1000):
                 part = names[start : start + 1000]
                 with within(self._deadline * 10):
-                    known = self._writes.mget([self._key(name) for name in part])
+                    merge = self._writes.script_load(_MERGE)
                     pipeline = self._writes.pipeline(transaction=False)
-                    for name, old in zip(part, known, strict=True):
-                        one = seen[name] if old is None else _merge(_read(old), seen[name])
-                        pipeline.set(self._key(name), f"{one.first!r} {one.last!r}", ex=math.ceil(lives_for))
+                    for name in part:
+                        first, last = seen[name]
+                        pipeline.evalsha(merge, 1, self._key(name), repr(first), repr(last), str(math.ceil(lives_for)))
                     pipeline.execute()
         except Exception:
             self._writes.connection_pool.disconnect()
@@ -168,14 +182,14 @@ class SQLActivityStore:
 
     def write(self, seen: Mapping[bytes, Seen], lives_for: float) -> None:
         """Merge records; see ActivityStore."""
-        from .tables import purge_sessions, write_session
-        from .transaction import transaction
+        from .tables import purge_sessions, write_sessions
+        from .transaction import patient, transaction
 
         now = self._clock()
+        ends = {"expires_at": math.ceil(now + lives_for)}
 
         def write(connection: Connection, part: list[bytes]) -> None:
-            for name in part:
-                write_session(connection, name, seen[name], now + lives_for)
+            write_sessions(connection, [{"fingerprint": name, **seen[name]._asdict(), **ends} for name in part])
             if now >= self._purged_at + 60:
                 self._purged_at = now
                 purge_sessions(connection, now)
@@ -183,7 +197,8 @@ class SQLActivityStore:
         names = sorted(seen)  # one order for all, lest two writers wait for each other
         for start in range(0, len(names), 500):
             part = functools.partial(write, part=names[start : start + 500])
-            self._writes(transaction(self._engine, part, self._deadline * 10))
+            patience = self._deadline * 10
+            self._writes(transaction(self._engine, patient(part, patience), patience))
 
     def close(self) -> None:
         """End the threads; the engine is yours."""

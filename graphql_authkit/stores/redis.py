@@ -260,7 +260,8 @@ class RedisFeed:
 
     def _poll(self, position: str, wait: float) -> News:
         pipeline = self._client.pipeline(transaction=False)
-        pipeline.xread({self._store._log_key: position}, count=CHUNK, block=max(1, int(wait * 1000)))
+        block = max(1, int(wait * 1000)) if wait > 0 else None  # to wait at all is to wait for the server's next tick
+        pipeline.xread({self._store._log_key: position}, count=CHUNK, block=block)
         pipeline.get(self._store._epoch_key)
         pipeline.xrange(self._store._log_key, min=position, max=position)
         logged, epoch, here = pipeline.execute()

@@ -229,8 +229,15 @@ class ReplicatedRevocationStore:
             self._feed = self._origin.open_feed(self._max_staleness)
             if self._stop.is_set():  # `close` came before there was a feed to close
                 return
-        if self._position is None:
-            self._load(self._feed)
+        if self._position is not None:
+            try:
+                self._poll(self._feed)
+                return
+            except (LookupError, NoEpoch) as error:  # it answers, and has lost something: no time to lose
+                _log.warning("the revocation replica reads everything anew: %s", _named(error))
+                self._position = None
+                self._stop.wait(FIRST_PAUSE)
+        self._load(self._feed)
         self._poll(self._feed)
 
     def _drop_feed(self) -> None:
@@ -288,10 +295,14 @@ class ReplicatedRevocationStore:
         self._drop_feed()
         if isinstance(error, LookupError | NoEpoch):
             self._position = None
-        detail = getattr(error, "detail", None) or f"{type(error).__name__}"
+        detail = _named(error)
         if detail != self._last_error:
             _log.warning("the revocation replica cannot follow its origin: %s", detail)
         self._last_error = detail
+
+
+def _named(error: Exception) -> str:
+    return getattr(error, "detail", None) or type(error).__name__
 
 
 def _follow(reference: weakref.ref[ReplicatedRevocationStore], stop: threading.Event) -> None:

@@ -19,9 +19,9 @@ from typing import Any, TypeVar
 from ..errors import ConfigurationError, StoreUnavailable
 from ..revocation import Revocable, Rule, Verdict, fingerprint
 from . import tables
+from .bounded import Bounded
 from .ledger import Entry
 from .origin import (
-    Bounded,
     Breaker,
     News,
     NoEpoch,
@@ -39,7 +39,7 @@ try:
 except ImportError as error:
     raise ImportError("SQLRevocationStore needs: pip install 'graphql-authkit[sql]'") from error
 
-from .transaction import transaction
+from .transaction import AsyncTransaction, patient, transaction
 
 __all__ = ["SQLRevocationStore", "metadata"]
 
@@ -116,7 +116,7 @@ class SQLRevocationStore:
         engine = self._sync_engine()
         for pause in (0.05, 0.2, 0.5, None):
             try:
-                return self._writes(transaction(engine, tables.mark, SETTING_UP), SETTING_UP)
+                return self._writes(transaction(engine, patient(tables.mark, SETTING_UP), SETTING_UP), SETTING_UP)
             except Exception as error:  # another may be creating too, and databases say so in many ways
                 if pause is None:
                     raise as_unavailable(error) from error
@@ -128,7 +128,7 @@ class SQLRevocationStore:
         if isinstance(self._engine, Engine):
             return await asyncio.to_thread(self.create)
         try:
-            return await self._within(self._engine, tables.mark, SETTING_UP)
+            return await self._within(self._engine, patient(tables.mark, SETTING_UP), SETTING_UP)
         except Exception as error:
             raise as_unavailable(error) from error
 
@@ -174,7 +174,7 @@ class SQLRevocationStore:
         return self._engine
 
     def _exchange(self, work: Callable[[Connection], T], *, writes: bool = False) -> T:
-        whole = transaction(self._sync_engine(), work, self._deadline)
+        whole = transaction(self._sync_engine(), self._patient(work, writes), self._deadline)
         with self._counted(writes):
             return (self._writes if writes else self._reads)(whole)
 
@@ -183,7 +183,12 @@ class SQLRevocationStore:
         if isinstance(engine, Engine):
             return await asyncio.to_thread(self._exchange, work, writes=writes)
         with self._counted(writes):
-            return await self._within(engine, work, self._deadline, self._writers() if writes else None)
+            turns = self._writers() if writes else None
+            return await self._within(engine, self._patient(work, writes), self._deadline, turns)
+
+    def _patient(self, work: Callable[[Connection], T], writes: bool) -> Callable[[Connection], T]:
+        """Readers wait for nobody, but where a table is locked as a whole; then they too must not pile up."""
+        return patient(work, self._deadline) if writes or self._of_reads.is_wary else work
 
     async def _within(
         self,
@@ -192,21 +197,25 @@ class SQLRevocationStore:
         deadline: float,
         turns: asyncio.Semaphore | None = None,
     ) -> T:
-        async def whole() -> T:
-            async with turns or contextlib.nullcontext(), engine.begin() as connection:
-                return await connection.run_sync(work)
+        whole = AsyncTransaction(engine, work)
 
-        task = asyncio.ensure_future(whole())
+        async def in_turn() -> Any:
+            async with turns or contextlib.nullcontext():
+                return await whole.run()
+
+        task = asyncio.ensure_future(in_turn())
         self._given_up.add(task)
         task.add_done_callback(self._given_up.discard)
         try:
             done, _ = await asyncio.wait({task}, timeout=deadline)
             if done:
-                return task.result()
+                result: T = task.result()
+                return result
             raise StoreUnavailable(f"no answer within {deadline:g} s")
         finally:
             if not task.done():  # it is not waited for: to give a hung connection back may hang too
-                task.cancel()
+                if not whole.give_up():
+                    task.cancel()
                 task.add_done_callback(lambda given_up: given_up.cancelled() or given_up.exception())
 
     def _writers(self) -> asyncio.Semaphore:
@@ -289,7 +298,7 @@ class SQLFeed:
 
     def push(self, entries: Iterable[Entry]) -> None:
         """Merge rules into the database, whether or not it has an epoch."""
-        self._exchange(tables.metadata.create_all)
+        self._exchange(patient(tables.metadata.create_all, self._timeout))
         batch: list[Entry] = []
         for entry in entries:
             batch.append(entry)
@@ -301,11 +310,12 @@ class SQLFeed:
 
     def _push(self, batch: list[Entry]) -> None:
         entries = list(batch)
-        self._exchange(lambda connection: tables.record(connection, entries, None, needs_epoch=False))
+        work = functools.partial(tables.record, entries=entries, purge=None, needs_epoch=False)
+        self._exchange(patient(work, self._timeout))
 
     def claim(self, epoch: str) -> bool:
         """Give a database that has no epoch this one."""
-        return self._exchange(lambda connection: tables.mark(connection, epoch))
+        return self._exchange(patient(functools.partial(tables.mark, epoch=epoch), self._timeout))
 
     def close(self) -> None:
         """End the waiting, of whatever exchange is under way too, and the threads."""

@@ -22,6 +22,7 @@ from .origin import NoEpoch, checked_entry
 
 try:
     import sqlalchemy as sa
+    from sqlalchemy.dialects import postgresql, sqlite
     from sqlalchemy.engine import Connection
 except ImportError as error:
     raise ImportError("stores in a database need: pip install 'graphql-authkit[sql]'") from error
@@ -42,7 +43,7 @@ __all__ = [
     "record",
     "rules",
     "sessions_table",
-    "write_session",
+    "write_sessions",
 ]
 
 SLACK = 3600  # seconds that a rule is kept beyond its end, since clocks differ
@@ -226,15 +227,32 @@ def read_session(connection: Connection, name: bytes, now: float) -> tuple[float
     return None if row is None else (float(row[0]), float(row[1]))
 
 
-def write_session(connection: Connection, name: bytes, seen: tuple[float, float], expires_at: float) -> None:
-    """Merge a record."""
-    table, this = sessions_table, sessions_table.c.fingerprint == name
-    first = sa.case((table.c.first < seen[0], table.c.first), else_=seen[0])
-    last = sa.case((table.c.last > seen[1], table.c.last), else_=seen[1])
-    values = {"first": first, "last": last, "expires_at": math.ceil(expires_at)}
+def write_sessions(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """Merge records: of one that is new to two writers at once, neither must fail."""
+    inserts: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+    insert = inserts.get(connection.dialect.name)
+    if insert is None:
+        for row in rows:
+            _write_session(connection, row)
+        return
+    statement, old = insert(sessions_table), sessions_table.c
+    new = statement.excluded
+    merged = {
+        "first": sa.case((old.first < new.first, old.first), else_=new.first),
+        "last": sa.case((old.last > new.last, old.last), else_=new.last),
+        "expires_at": new.expires_at,
+    }
+    connection.execute(statement.on_conflict_do_update(index_elements=[old.fingerprint], set_=merged), rows)
+
+
+def _write_session(connection: Connection, row: dict[str, Any]) -> None:
+    """In a database whose words for it are not known here."""
+    table, this = sessions_table, sessions_table.c.fingerprint == row["fingerprint"]
+    first = sa.case((table.c.first < row["first"], table.c.first), else_=row["first"])
+    last = sa.case((table.c.last > row["last"], table.c.last), else_=row["last"])
+    values = {"first": first, "last": last, "expires_at": row["expires_at"]}
     if connection.execute(sa.update(table).where(this).values(values)).rowcount == 0:
-        values = {"fingerprint": name, "first": seen[0], "last": seen[1], "expires_at": math.ceil(expires_at)}
-        connection.execute(sa.insert(table).values(values))
+        connection.execute(sa.insert(table).values(row))
 
 
 def purge_sessions(connection: Connection, now: float) -> None:

@@ -14,13 +14,13 @@ from tests.support import AUDIENCE, ISSUER, NOW, Clock, Driver, local_issuer, ve
 TOKEN = verifier().verify(
     local_issuer().token("alice", claims={"jti": "t-1", "sid": "s-1", "client_id": "c-1", "iat": int(NOW)})
 )
+KEPT = {name: getattr(TOKEN, name) for name in inspect.signature(VerifiedToken).parameters}
 LATER = 100 * 86_400.0
 
 
 def like(**changes: Any) -> VerifiedToken:
     """A token that differs from TOKEN in these attributes."""
-    kept = {name: getattr(TOKEN, name) for name in inspect.signature(VerifiedToken).parameters}
-    return VerifiedToken(**{**kept, **changes})
+    return VerifiedToken(**{**KEPT, **changes})
 
 
 SCOPES: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {

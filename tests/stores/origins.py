@@ -14,6 +14,7 @@ import redis
 import sqlalchemy as sa
 
 from graphql_authkit import Revocations
+from graphql_authkit.errors import AuthError
 from graphql_authkit.stores.ledger import Entry
 from graphql_authkit.stores.origin import Feed, News, Snapshot
 from graphql_authkit.stores.redis import RedisRevocationStore
@@ -64,7 +65,9 @@ class RedisPlace(Place):
 
     def save(self) -> None:
         names: Any = self.client.keys("*")
-        self._saved = [(name, self.client.dump(name), max(0, self.client.pttl(name))) for name in names]  # type: ignore
+        lives: list[Any] = [self.client.pttl(name) for name in names]
+        dumps: list[Any] = [self.client.dump(name) for name in names]
+        self._saved = [(name, dump, max(0, life)) for name, dump, life in zip(names, dumps, lives, strict=True)]
 
     def restore(self) -> None:
         pipeline = self.client.pipeline()
@@ -145,6 +148,7 @@ class HeldOrigin:
         self._changed = threading.Condition()
         self._allowed: float = float("inf")
         self.polls = 0
+        self.snapshots = 0
         self.before_entries: Callable[[], object] = lambda: None
 
     def __getattr__(self, name: str) -> Any:
@@ -179,6 +183,7 @@ class HeldFeed:
 
     def snapshot(self) -> Snapshot:
         epoch, position, entries = self._feed.snapshot()
+        self._held.snapshots += 1
         return Snapshot(epoch, position, self._entries(entries))
 
     def _entries(self, entries: Iterable[Entry]) -> Iterator[Entry]:
@@ -225,3 +230,12 @@ def passed(seconds: float) -> Callable[[], bool]:
     """A condition that holds after so long."""
     until = time.monotonic() + seconds
     return lambda: time.monotonic() > until
+
+
+def is_revoked(store: Any, token: Any) -> bool | None:
+    """None where nobody can say."""
+    try:
+        revocations_of(store).check(token)
+    except AuthError as error:
+        return None if error.status == 503 else True
+    return False

@@ -47,6 +47,7 @@ class RedisServer:
         program = shutil.which("redis-server") or _wheel()
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory)]
         options += ["--save", "", "--appendonly", "no", "--daemonize", "no"]
+        options += ["--hz", "500"]  # a wait for news that has no news ends at a tick, ten of which make a second
         self._process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
         while True:

@@ -18,7 +18,7 @@ from tests.stores.servers import PostgresServer
 from tests.stores.workers import is_revoked, quietly
 
 KINDS = ["redis", "postgresql", "sqlite"]
-COUNT = 100
+COUNT = 25
 
 
 @pytest.fixture(params=KINDS)

@@ -56,19 +56,29 @@ class TestReplicaOfRedis(OfRedis):
 
 
 class OfSQL(StoreContract):
+    @pytest.fixture(scope="class", name="engine")
+    @classmethod
+    def an_engine(cls, postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[sa.Engine]:
+        made = sa.create_engine(cls.make_url(postgres_url, Path(tmp_path_factory.mktemp("sql"))))
+        metadata.drop_all(made)
+        metadata.create_all(made)
+        yield made
+        made.dispose()
+
     @pytest.fixture(autouse=True)
-    def an_empty_database(self, postgres_url: str, tmp_path: Path) -> Iterator[None]:
-        self.url = self.make_url(postgres_url, tmp_path)
+    def an_empty_database(self, engine: sa.Engine) -> Iterator[None]:
+        self.engine = engine
         self.made: list[Any] = []
-        self.engine = sa.create_engine(self.url)
-        metadata.drop_all(self.engine)
+        with engine.begin() as connection:
+            for table in metadata.sorted_tables:
+                connection.execute(sa.delete(table))
         yield
         for store in self.made:
             store.close()
-        self.engine.dispose()
 
-    def make_url(self, postgres_url: str, tmp_path: Path) -> str:
-        return f"sqlite:///{tmp_path / 'revocations.db'}"
+    @classmethod
+    def make_url(cls, postgres_url: str, directory: Path) -> str:
+        return f"sqlite:///{directory / 'revocations.db'}"
 
     def make_store(self) -> Any:
         store = SQLRevocationStore(self.engine, deadline=5.0)
@@ -89,10 +99,12 @@ class TestReplicaOfSQLite(OfSQL):
 
 
 class TestPostgreSQL(OfSQL):
-    def make_url(self, postgres_url: str, tmp_path: Path) -> str:
+    @classmethod
+    def make_url(cls, postgres_url: str, directory: Path) -> str:
         return postgres_url
 
 
 class TestReplicaOfPostgreSQL(TestReplicaOfSQLite):
-    def make_url(self, postgres_url: str, tmp_path: Path) -> str:
+    @classmethod
+    def make_url(cls, postgres_url: str, directory: Path) -> str:
         return postgres_url
