@@ -173,7 +173,7 @@ def plan_table(auth: AuthContext, rounds: int) -> Table:
     _checked(protected, parse(TEXT), freeze(auth=auth), {"count": 1})
     protection, info = protection_of(protected), infos[0]
     assert protection is not None
-    decider = protection._decider
+    decider = protection.decider
 
     def remembered(_number: int) -> None:
         info.fragments.pop(KEY, None)

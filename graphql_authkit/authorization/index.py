@@ -82,6 +82,7 @@ class AuthIndex:
     Attributes:
         fields: The guard of each guarded field, by object type and field name.
         types: The guard of each guarded object type.
+        numbers: One for each guarded field, by object type and name, and for each guarded type, by type and "".
         touched: Object types from which something guarded can be reached, or that are guarded.
 
     Raises:
@@ -127,6 +128,8 @@ class AuthIndex:
             raise ConfigurationError(f'default="deny", and these have no rule: {", ".join(self._undecided)}')
         self._check_silence()
         self.touched = self._touched()
+        guarded = [*self.fields, *((name, "") for name in self.types)]
+        self.numbers = {coordinate: number for number, coordinate in enumerate(guarded)}
 
     @property
     def needs(self) -> frozenset[Need]:

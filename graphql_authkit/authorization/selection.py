@@ -61,8 +61,8 @@ class Selections:
         self._left = most
         self.switches: set[str] = set()
         """The variables on which skip and include hang."""
-        self.used: dict[str, FragmentDefinitionNode] = {}
-        """The fragments that were read."""
+        self.used: dict[str, FragmentDefinitionNode | None] = {}
+        """The fragments that were read, and those that were missing."""
 
     def of(self, type_name: str, sets: Iterable[tuple[SelectionSetNode, Scope]]) -> dict[str, list[Chosen]]:
         """The fields that an object of this type gets, by response key.
@@ -109,10 +109,9 @@ class Selections:
         visited: set[tuple[str, Scope]],
     ) -> None:
         name = spread.name.value
-        fragment = self._fragments.get(name)
+        self.used[name] = fragment = self._fragments.get(name)
         if fragment is None:
             return
-        self.used[name] = fragment
         inner = self._inner_scope(spread, fragment, scope)
         if (name, inner) in visited or not self._fits(type_name, fragment.type_condition.name.value):
             return
@@ -143,18 +142,18 @@ class Selections:
         return concrete is not None and self._schema.is_sub_type(named, concrete)
 
     def _includes(self, directives: Iterable[DirectiveNode] | None, scope: Scope) -> bool:
-        for directive in directives or ():
-            name = directive.name.value
-            if name == "skip" and self._condition(directive, scope) is True:
-                return False
-            if name == "include" and self._condition(directive, scope) is False:
-                return False
-        return True
+        if not directives:
+            return True
+        return self._condition("skip", directives, scope) is not True and (
+            self._condition("include", directives, scope) is not False
+        )
 
-    def _condition(self, directive: DirectiveNode, scope: Scope) -> object:
-        for argument in directive.arguments or ():
-            if argument.name.value == "if":
-                return self._value(argument.value, scope)
+    def _condition(self, name: str, directives: Iterable[DirectiveNode], scope: Scope) -> object:
+        """As execution reads it where validation did not look: the first directive, its last argument."""
+        for directive in directives:
+            if directive.name.value == name:
+                given = [one.value for one in directive.arguments or () if one.name.value == "if"]
+                return self._value(given[-1], scope) if given else None
         return None
 
     def _value(self, node: ValueNode, scope: Scope) -> object:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import weakref
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from graphql import GraphQLError, GraphQLResolveInfo, OperationType
@@ -18,15 +19,15 @@ from graphql.language import FragmentDefinitionNode, OperationDefinitionNode
 
 from ..authenticator import count_in_request
 from ..authorization.index import AuthIndex
-from ..authorization.plan import Denial, Place, Plan, TooComplex, make_plan
+from ..authorization.plan import Denial, Plan, TooComplex, make_plan
 from ..authorization.rules import KNOWN, Need
 from ..authorization.selection import Selections
-from ..errors import ConfigurationError, Forbidden, InsufficientScope, MissingCredential, Unavailable
+from ..errors import AuthError, ConfigurationError, Forbidden, InsufficientScope, MissingCredential, Unavailable
 from ..events import Listener, OperationRestricted, emit
 from ..model import AuthContext
 from .context import find_auth
 
-__all__ = ["KEY", "Decider", "Decision", "Info", "Mode", "Policies", "error_of", "place_of"]
+__all__ = ["KEY", "Decider", "Decision", "Info", "Mode", "Pending", "Policies", "error_of", "path_of"]
 
 Mode: TypeAlias = Literal["filter", "reject", "dry_run"]
 Policies: TypeAlias = Callable[[AuthContext, frozenset[str]], Iterable[str] | Awaitable[Iterable[str]]]
@@ -36,16 +37,19 @@ if TYPE_CHECKING:
 else:
     Info = GraphQLResolveInfo
 
+_log = logging.getLogger("graphql_authkit")
+_Fragments: TypeAlias = Mapping[str, FragmentDefinitionNode | None]
 _NOTHING: frozenset[Need] = frozenset()
+_BAD, _COMPLEX, _MANY = {"code": "BAD_REQUEST"}, {"reason": "TOO_COMPLEX"}, {"reason": "TOO_MANY"}
 KEY = "graphql authkit"
 MOST_SELECTIONS = 50_000
-MOST_VARIANTS = 256  # of one document that are remembered
+MOST_VARIANTS = 16  # of one document that are remembered, by switches, and of each by what callers hold
 
 
 class Decision:
     """What this operation of this caller may not have; for one execution."""
 
-    __slots__ = ("auth", "held", "is_clear", "plan", "refusal", "refused", "reported", "rows")
+    __slots__ = ("auth", "errors", "held", "is_clear", "met", "plan", "refusal", "refused", "reported", "rows")
 
     def __init__(self, auth: AuthContext, plan: Plan, held: frozenset[Need]) -> None:
         self.auth = auth
@@ -56,8 +60,32 @@ class Decision:
         self.refused: dict[str, Denial] | None = None
         """Why nothing of it is run: the denials, by root field."""
         self.is_clear = plan.is_clear
+        self.met: Collection[int] = plan.met
         self.reported: set[object] = set()
+        self.errors = 0
         self.rows: dict[object, tuple[object, Any]] = {}
+
+
+class Pending:
+    """A decision that waits for policies. Who waits for it may go; the last one to go takes the question along."""
+
+    __slots__ = ("_task", "_waiting")
+
+    def __init__(self, task: asyncio.Task[Decision]) -> None:
+        self._task = task
+        self._waiting = 0
+
+    async def wait(self) -> Decision:
+        """For the decision."""
+        self._waiting += 1
+        try:
+            return await asyncio.shield(self._task)
+        except asyncio.CancelledError:
+            if self._waiting == 1:
+                self._task.cancel()
+            raise
+        finally:
+            self._waiting -= 1
 
 
 class _Outline:
@@ -85,13 +113,13 @@ class _Outline:
 class _Document:
     """What is known of one document, as long as it lives."""
 
-    __slots__ = ("fragments", "operation", "outlines", "switches")
+    __slots__ = ("known", "operation")
 
     def __init__(self, operation: weakref.ref[OperationDefinitionNode]) -> None:
         self.operation = operation
-        self.fragments: dict[str, FragmentDefinitionNode] = {}
-        self.switches: tuple[str, ...] = ()
-        self.outlines: dict[tuple[Any, ...], _Outline] = {}
+        # Switches, the fragments that were read, and outlines by the values of just these switches. Threads
+        # replace the three together; what one of them is written to belongs to the others.
+        self.known: tuple[tuple[str, ...], _Fragments, dict[tuple[bool | None, ...], _Outline]] = ((), {}, {})
 
 
 class Decider:
@@ -119,34 +147,47 @@ class Decider:
         self._policies = policies
         self._limits = limits
         self._on_event = on_event
+        self.is_dry = mode == "dry_run"
         self._documents: dict[int, _Document] = {}
 
-    def decide(self, info: Info) -> Decision | asyncio.Future[Decision]:
-        """Decide on the operation of this field, or say when it is decided; from now on it is found there."""
-        decided = self._decide(info)
+    def decide(self, info: Info, *, counts: bool = True) -> Decision | Pending:
+        """Decide on the operation of this field, or say when it is decided; from now on it is found there.
+
+        Args:
+            info: Of the field.
+            counts: Whether this is a new request for its root fields, and not an event of one.
+        """
+        auth = find_auth(info.context)
+        try:
+            decided = self._decide(info, auth, counts)
+        except TooComplex:
+            decided = self._refused(auth, GraphQLError("The operation is too complex.", extensions=_BAD | _COMPLEX))
+        except ConfigurationError as error:
+            decided = self._refused(auth, GraphQLError(str(error), original_error=error))
+        except Exception as error:  # else each field would try again, and some might pass
+            decided = self._failed(auth, error)
         info.fragments[KEY] = decided  # type: ignore[assignment]
         return decided
 
-    def _decide(self, info: Info) -> Decision | asyncio.Future[Decision]:
-        auth = find_auth(info.context)
-        try:
-            outline = self._outline(info)
-        except TooComplex:
-            return self._refused(auth, "The operation is too complex.", "TOO_COMPLEX")
+    def _decide(self, info: Info, auth: AuthContext, counts: bool) -> Decision | Pending:
+        outline = self._outline(info)
         held = outline.held_by(auth)
         if not outline.asked or self._policies is None or not auth.is_authenticated:
-            return self._finish(info, auth, outline, held)
-        try:
-            granted = self._policies(auth, outline.asked)
-        except Exception as error:
-            return self._policies_failed(auth, error)
+            return self._finish(info, auth, outline, held, counts)
+        granted = self._policies(auth, outline.asked)
         if inspect.isawaitable(granted):
-            return self._later(info, auth, outline, held, granted)
-        return self._finish(info, auth, outline, held | _granted(granted, outline.asked))
+            return self._later(info, auth, outline, held, counts, granted)
+        return self._finish(info, auth, outline, held | _granted(granted, outline.asked), counts)
 
     def _later(
-        self, info: Info, auth: AuthContext, outline: _Outline, held: frozenset[Need], granted: Awaitable[Any]
-    ) -> asyncio.Future[Decision]:
+        self,
+        info: Info,
+        auth: AuthContext,
+        outline: _Outline,
+        held: frozenset[Need],
+        counts: bool,
+        granted: Awaitable[Any],
+    ) -> Pending:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -159,16 +200,17 @@ class Decider:
         async def whole() -> Decision:
             try:
                 found = _granted(await granted, outline.asked)
+                decision = self._finish(info, auth, outline, held | found, counts)
             except Exception as error:
-                decision = self._policies_failed(auth, error)
-            else:
-                decision = self._finish(info, auth, outline, held | found)
+                decision = self._failed(auth, error)
             info.fragments[KEY] = decision  # type: ignore[assignment]
             return decision
 
-        return asyncio.ensure_future(whole())
+        return Pending(asyncio.ensure_future(whole()))
 
-    def _finish(self, info: Info, auth: AuthContext, outline: _Outline, held: frozenset[Need]) -> Decision:
+    def _finish(
+        self, info: Info, auth: AuthContext, outline: _Outline, held: frozenset[Need], counts: bool
+    ) -> Decision:
         plan = outline.plans.get(held)
         if plan is None:
             plan = make_plan(self._index, info.operation, self._selections(info), held.__contains__)
@@ -181,12 +223,14 @@ class Decider:
                 auth.subject, auth.issuer, tuple(dict.fromkeys(one.coordinate for one in plan.all)), self._mode
             )
             emit(self._on_event, event)
-        if self._limits and not self._is_within(info, plan):
-            return self._refused(auth, "The operation asks too often for a field.", "TOO_MANY")
+        if counts and self._limits and not self._is_within(plan):
+            error = GraphQLError("The operation asks too often for a field.", extensions=_BAD | _MANY)
+            return self._refused(auth, error)
         if self._mode == "dry_run":
             decision.is_clear = True
+            decision.met = self._index.numbers.values()
         elif plan.all and self._is_refused_whole(info, auth, plan):
-            decision.refused = {**{one.place[0][0]: one for one in reversed(plan.certain)}, **plan.roots}
+            decision.refused = plan.certain | plan.roots
         return decision
 
     def _is_refused_whole(self, info: Info, auth: AuthContext, plan: Plan) -> bool:
@@ -196,53 +240,54 @@ class Decider:
         is_strict = self._mode == "reject" or info.operation.operation is OperationType.MUTATION
         return bool(is_strict and plan.certain)
 
-    def _is_within(self, info: Info, plan: Plan) -> bool:
+    def _is_within(self, plan: Plan) -> bool:
         """Limits are for a whole request, however many operations it brings."""
-        root = info.schema.get_root_type(info.operation.operation)
         is_within = True
-        for name, count in plan.counts.items():
-            limit = self._limits.get((root.name, name)) if root is not None else None
-            if limit is not None:
-                total = count_in_request(f"{root.name}.{name}", count)  # type: ignore[union-attr]
-                is_within = is_within and total <= limit
+        for coordinate, limit in self._limits.items():
+            count = plan.counts[coordinate]
+            if count:
+                is_within = count_in_request(".".join(coordinate), count) <= limit and is_within
         return is_within
 
-    def _refused(self, auth: AuthContext, message: str, reason: str) -> Decision:
-        decision = Decision(auth, Plan(), frozenset())
-        decision.refusal = GraphQLError(message, extensions={"code": "BAD_REQUEST", "reason": reason})
+    def _refused(self, auth: AuthContext, error: GraphQLError) -> Decision:
+        decision = Decision(auth, Plan(), _NOTHING)
+        if self._mode == "dry_run":
+            _log.warning("restricted (dry_run): %s", error.message)
+            decision.met = self._index.numbers.values()
+            return decision
+        decision.refusal = error
         decision.is_clear = False
         return decision
 
-    def _policies_failed(self, auth: AuthContext, error: Exception) -> Decision:
-        failure = Unavailable(f"policies= raised {type(error).__name__}")
-        decision = Decision(auth, Plan(), frozenset())
-        decision.refusal = GraphQLError(str(failure), original_error=failure, extensions=dict(failure.extensions))
-        decision.is_clear = False
-        return decision
+    def _failed(self, auth: AuthContext, error: Exception) -> Decision:
+        if not isinstance(error, AuthError):
+            _log.error("authorisation failed", exc_info=error)
+        failure = error if isinstance(error, AuthError) else Unavailable(f"policies= raised {type(error).__name__}")
+        return self._refused(auth, GraphQLError(str(failure), original_error=failure, extensions=failure.extensions))
 
     # ------------------------------------------------------------------------------------ outlines
 
     def _outline(self, info: Info) -> _Outline:
         document = self._document(info)
         variables = _variables(info)
-        outline = document.outlines.get(_switched(variables, document.switches))
+        switches, fragments, outlines = document.known
+        outline = outlines.get(_switched(variables, switches))
         if outline is None:
             selections = self._selections(info)
             plan = make_plan(self._index, info.operation, selections, lambda need: not need.startswith("row:"))
             outline = _Outline(plan)
-            document.fragments |= selections.used
-            if not selections.switches <= set(document.switches) or len(document.outlines) >= MOST_VARIANTS:
-                document.switches = tuple(sorted(selections.switches.union(document.switches)))
-                document.outlines = {}
-            document.outlines[_switched(variables, document.switches)] = outline
+            if not selections.switches.issubset(switches) or len(outlines) >= MOST_VARIANTS:
+                switches, outlines = tuple(sorted(selections.switches.union(switches))), {}
+            outlines[_switched(variables, switches)] = outline
+            document.known = switches, {**fragments, **selections.used}, outlines
         return outline
 
     def _document(self, info: Info) -> _Document:
         number = id(info.operation)
         known = self._documents.get(number)
         if known is not None and known.operation() is info.operation:
-            fragments = info.fragments
-            if not known.fragments or all(fragments.get(name) is node for name, node in known.fragments.items()):
+            read, fragments = known.known[1], info.fragments
+            if not read or all(fragments.get(name) is node for name, node in read.items()):
                 return known
         documents = self._documents
         known = _Document(weakref.ref(info.operation, lambda _gone: documents.pop(number, None)))
@@ -253,9 +298,12 @@ class Decider:
         return Selections(self._index.schema, info.fragments, _variables(info), MOST_SELECTIONS)
 
 
-def _granted(given: Iterable[str], asked: frozenset[str]) -> frozenset[Need]:
-    names = (name for name, yes in given.items() if yes is True) if isinstance(given, Mapping) else given
-    return frozenset(f"policy:{name}" for name in asked.intersection(names))
+def _granted(given: object, asked: frozenset[str]) -> frozenset[Need]:
+    if isinstance(given, Mapping):
+        given = [name for name, answer in given.items() if answer is True]
+    if isinstance(given, str) or not isinstance(given, Collection) or not all(isinstance(name, str) for name in given):
+        raise TypeError(f"policies= answers the names of those that are met, not a {type(given).__name__}")
+    return frozenset(f"policy:{name}" for name in asked.intersection(given))
 
 
 def _variables(info: Info) -> Mapping[str, Any]:
@@ -270,23 +318,41 @@ def _switched(variables: Mapping[str, Any], names: tuple[str, ...]) -> tuple[boo
     return tuple(value if isinstance(value, bool) else None for value in values)
 
 
-def place_of(info: Info) -> Place:
-    """Where in the operation a field stands."""
-    place = []
+def path_of(info: Info) -> tuple[str, ...]:
+    """The response keys that lead to a field, without the indices of lists."""
+    keys = []
     path: Any = info.path
     while path is not None:
         if isinstance(path.key, str):
-            place.append((path.key, path.typename))
+            keys.append(path.key)
         path = path.prev
-    return tuple(reversed(place))
+    return tuple(reversed(keys))
 
 
-def error_of(decision: Decision, denial: Denial, *, shows_requirements: bool) -> GraphQLError:
-    """What a client is told of a denial."""
+def error_of(
+    decision: Decision,
+    denial: Denial,
+    *,
+    names: bool = True,
+    shows_requirements: bool = False,
+    path: list[str | int] | None = None,
+) -> GraphQLError:
+    """What a client is told of a denial.
+
+    Args:
+        decision: Of the operation.
+        denial: Of a field or row.
+        names: Say what it is that is refused; it may be hidden.
+        shows_requirements: Say what the rule asks for.
+        path: Where it is, if graphql-core is not to look that up.
+    """
     failing = denial.guard.failing(decision.held)
     scopes = [part for part in failing if any(need.startswith("scope:") for need in part.rule.needs)]
     kind = MissingCredential if not decision.auth.is_authenticated else InsufficientScope if scopes else Forbidden
-    extensions: dict[str, Any] = {"code": kind.code, "reason": kind.reason, "coordinate": denial.coordinate}
+    extensions: dict[str, Any] = {"code": kind.code, "reason": kind.reason}
+    if names:
+        extensions["coordinate"] = denial.coordinate
     if shows_requirements:
         extensions["requires"] = str(denial.guard.rule)
-    return GraphQLError(f"Not allowed to see {denial.coordinate}.", extensions=extensions)
+    message = f"Not allowed to see {denial.coordinate}." if names else "Not allowed."
+    return GraphQLError(message, path=path, extensions=extensions)

@@ -13,6 +13,7 @@ from ..authorization.index import AuthIndex, Default, Introspection
 from ..errors import ConfigurationError
 from ..events import Listener, check_listener, log_event
 from .decisions import Decider, Mode, Policies
+from .introspection import watch
 from .protection import Protection, Resolver, RowPolicy, protection_of
 from .visibility import Visibility
 
@@ -85,10 +86,12 @@ def protect(
         decider,
         row_policies=row_policies or {},
         shows_requirements=shows_requirements,
+        names=introspection != "visible",
         field_resolver=field_resolver,
         type_resolver=type_resolver,
     )
     clone = protection.clone()
+    watch()
     if introspection == "visible":
         clone = Visibility(index, clone).for_each()
     protected: Schema = _with_core(schema, clone)

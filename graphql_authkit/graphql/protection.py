@@ -7,7 +7,6 @@ resolver that is not asynchronous stays so.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import inspect
 import logging
@@ -23,14 +22,16 @@ from graphql import (
     get_named_type,
     is_non_null_type,
 )
-from graphql.type.introspection import SchemaMetaFieldDef, TypeMetaFieldDef
 
 from ..authorization.index import AuthIndex, Guard
-from ..authorization.plan import Denial
-from ..errors import AuthError, Unavailable
+from ..authorization.plan import Denial, Plan, place_of
+from ..authorization.rules import KNOWN
+from ..errors import AuthError, ConfigurationError, Unavailable
 from ..model import AuthContext
 from .cloning import clone_schema
-from .decisions import KEY, Decider, Decision, Info, error_of, place_of
+from .context import find_auth
+from .decisions import KEY, Decider, Decision, Info, Pending, error_of, path_of
+from .rows import plain, started
 
 __all__ = ["Protection", "RowPolicy", "protection_of"]
 
@@ -39,6 +40,8 @@ Resolver: TypeAlias = Callable[..., Any]
 
 _log = logging.getLogger("graphql_authkit")
 EXTENSION = "graphql_authkit.protection"
+ANY = -1  # the number of what has no guard
+MOST_ERRORS = 100
 
 
 class Asked(NamedTuple):
@@ -49,6 +52,8 @@ class Asked(NamedTuple):
     info: Info
     arguments: dict[str, Any]
     is_required: bool
+    number: int  # of its guard in the index, or ANY
+    is_root: bool
 
     @property
     def coordinate(self) -> tuple[str, str]:
@@ -66,6 +71,7 @@ class Protection:
         decider: Of its operations.
         row_policies: See `protect`.
         shows_requirements: Whether errors say what a rule asks for.
+        names: Whether errors say what it is that is refused.
         field_resolver: For fields without a resolver.
         type_resolver: For abstract types without one.
     """
@@ -77,13 +83,15 @@ class Protection:
         *,
         row_policies: Mapping[str, RowPolicy],
         shows_requirements: bool,
+        names: bool,
         field_resolver: Resolver | None,
         type_resolver: Resolver | None,
     ) -> None:
         self.index = index
-        self._decider = decider
+        self.decider = decider
         self._row_policies = row_policies
         self._shows_requirements = shows_requirements
+        self._names = names
         self._field_resolver = field_resolver or default_field_resolver
         self._type_resolver = type_resolver or default_type_resolver
 
@@ -91,48 +99,66 @@ class Protection:
         """The protected copy."""
         schema = clone_schema(self.index.schema, self._change_field, self._change_abstract)
         schema.extensions[EXTENSION] = self
-        _watch_introspection()
         return schema
+
+    def allows_introspection(self, info: Info) -> bool:
+        """Whether this caller may ask for the schema."""
+        rule = self.index.introspection.rule
+        return (
+            rule.is_public
+            or self.decider.is_dry
+            or rule.holds({KNOWN} if find_auth(info.context).is_authenticated else set())
+        )
+
+    def introspection_error(self, info: Info) -> GraphQLError:
+        """For one who asks for it below a root, where an object of the query type was returned."""
+        denial = Denial(info.field_name, self.index.introspection)
+        return error_of(Decision(find_auth(info.context), Plan(), frozenset()), denial)
 
     # ------------------------------------------------------------------------------------- wrapping
 
     def _change_field(self, type_name: str, name: str, field: GraphQLField) -> None:
         index = self.index
         if type_name in index.root_names:
-            is_subscription = index.schema.subscription_type is not None and (
-                type_name == index.schema.subscription_type.name
-            )
-            field.resolve = self._of_root(field, field.resolve, starts=False, decides_anew=is_subscription)
-            if is_subscription:  # its events decide anew: in graphql-core 3.3 they share the source's dict
-                field.subscribe = self._of_root(field, field.subscribe, starts=True, decides_anew=True)
+            field.resolve = self._of_root((type_name, name), field, field.resolve, starts=False)
+            if self._is_subscription(type_name):
+                field.subscribe = self._of_root((type_name, name), field, field.subscribe, starts=True)
         elif (type_name, name) in index.fields or index.can_vanish(get_named_type(field.type)):
-            field.resolve = self._of_field(type_name, name, field)
+            field.resolve = self._of_field((type_name, name), field)
 
-    def _of_root(self, field: GraphQLField, given: Resolver | None, *, starts: bool, decides_anew: bool) -> Resolver:
+    def _of_root(self, name: tuple[str, str], field: GraphQLField, given: Resolver | None, *, starts: bool) -> Resolver:
         inner = given or self._field_resolver
         is_required = starts or is_non_null_type(field.type)  # no source of events can be null
+        number = self.index.numbers.get(name, ANY)
+        # Events decide anew: in graphql-core 3.3 they share the source's dict. What starts them was counted.
+        is_event = self._is_subscription(name[0]) and not starts
+        decides_anew = is_event or starts
 
-        def resolve(source: Any, info: Info, **arguments: Any) -> Any:
+        def resolve(source: Any, info: Info, /, **arguments: Any) -> Any:
             is_root = info.path.prev is None  # else an object of the root's type was returned by a field
             decision: Any = None if decides_anew and is_root else info.fragments.get(KEY)
             if decision is None:
-                decision = self._decider.decide(info)
-            if type(decision) is Decision and decision.is_clear:
+                decision = self.decider.decide(info, counts=not is_event)
+            if type(decision) is Decision and decision.is_clear and (number < 0 or number in decision.met):
                 return inner(source, info, **arguments)
-            asked = Asked(inner, source, info, arguments, is_required)
-            return self._resolve_root(decision, asked) if is_root else self._resolve(decision, asked)
+            return self.resolve(decision, Asked(inner, source, info, arguments, is_required, number, is_root))
 
         return resolve
 
-    def _of_field(self, type_name: str, name: str, field: GraphQLField) -> Resolver:
+    def _is_subscription(self, type_name: str) -> bool:
+        root = self.index.schema.subscription_type
+        return root is not None and root.name == type_name
+
+    def _of_field(self, name: tuple[str, str], field: GraphQLField) -> Resolver:
         inner = field.resolve or self._field_resolver
         is_required = is_non_null_type(field.type)
+        number = self.index.numbers.get(name, ANY)
 
-        def resolve(source: Any, info: Info, **arguments: Any) -> Any:
+        def resolve(source: Any, info: Info, /, **arguments: Any) -> Any:
             decision: Any = info.fragments.get(KEY)
-            if type(decision) is Decision and decision.is_clear:
+            if type(decision) is Decision and decision.is_clear and (number < 0 or number in decision.met):
                 return inner(source, info, **arguments)
-            return self._resolve(decision, Asked(inner, source, info, arguments, is_required))
+            return self.resolve(decision, Asked(inner, source, info, arguments, is_required, number, False))
 
         return resolve
 
@@ -141,97 +167,112 @@ class Protection:
             return
         inner = original.resolve_type
 
-        def resolve_type(value: Any, info: Info, abstract: Any) -> Any:
+        def resolve_type(value: Any, info: Info, abstract: Any, /) -> Any:
             # A framework's own resolver may compare with the type that it made.
             found = self._type_resolver(value, info, abstract) if inner is None else inner(value, info, original)
-            decision: Any = info.fragments.get(KEY)
-            if type(decision) is Decision and (decision.is_clear or not decision.plan.row_stops):
-                return found
-            if info.is_awaitable(found):
-                return self._type_later(decision, found, info)
-            return self._checked_type(decision, found, info)
+            return self._type_later(found, info) if info.is_awaitable(found) else self._checked_type(found, info)
 
         copied.resolve_type = resolve_type
 
     # ---------------------------------------------------------------------------------- while it runs
 
-    def _resolve_root(self, decision: Any, field: Asked) -> Any:
+    def resolve(self, decision: Any, field: Asked) -> Any:
+        """Resolve a field, if the decision on its operation allows it."""
         if type(decision) is not Decision:
-            return self._later(decision, field, self._resolve_root)
-        if decision.is_clear:
-            return field.resolve()
-        key = str(field.info.path.key)
+            if decision is None:  # an executor that began elsewhere than with a root field
+                decision = self.decider.decide(field.info)
+            if type(decision) is not Decision:
+                return self._later(decision, field)
         if decision.refusal is not None:
             return self._refuse_whole(decision, decision.refusal, field)
-        if decision.refused is None:
-            denial = decision.plan.roots.get(key)
-        else:
-            denial = decision.refused.get(key)
-            if denial is None:
-                return self._leave_out(decision, decision.refused, field)
+        denial, is_left_out = self._denial(decision, field)
+        if is_left_out:
+            return self._leave_out(decision, field)
         if denial is not None:
             return self._deny(decision, denial, field)
-        return self._resolve_allowed(decision, field)
+        if field.coordinate in decision.plan.rows and not decision.is_clear:
+            return self._ask_row(decision, field)
+        return field.resolve()
 
-    def _resolve(self, decision: Any, field: Asked) -> Any:
-        if type(decision) is not Decision:  # an executor that began elsewhere than with a root field
-            decision = self._decider.decide(field.info)
-            if type(decision) is not Decision:
-                return self._later(decision, field, self._resolve)
-        if decision.is_clear:
-            return field.resolve()
+    def _denial(self, decision: Decision, field: Asked) -> tuple[Denial | None, bool]:
+        """Why the field is refused; and whether it is left out, since another is."""
         plan, coordinate = decision.plan, field.coordinate
-        denial = plan.denied.get(coordinate)
-        if denial is None and plan.stops:
-            denial = plan.stops.get(place_of(field.info))
-        if denial is not None:
-            return self._deny(decision, denial, field)
-        return self._resolve_allowed(decision, field)
+        if decision.refused is not None:
+            denial = decision.refused.get(str(field.info.path.key)) if field.is_root else None
+            return denial, denial is None
+        denial = None
+        if not decision.is_clear:
+            denial = plan.denied.get(coordinate)
+            if denial is None and field.is_root:
+                denial = plan.roots.get(str(field.info.path.key))
+            if denial is None and plan.stops:
+                denial = plan.stops.get(place_of(field.info.field_nodes, coordinate[0]))
+        if denial is None and field.number >= 0 and field.number not in decision.met:
+            # The plan knows nothing of it: the document was not what it is now, or was never validated.
+            denial = Denial(".".join(coordinate), self.index.fields[coordinate])
+        return denial, False
 
-    def _resolve_allowed(self, decision: Decision, field: Asked) -> Any:
-        return self._ask_row(decision, field) if field.coordinate in decision.plan.rows else field.resolve()
-
-    async def _later(self, decided: asyncio.Future[Decision], field: Asked, resolve: Resolver) -> Any:
-        result = resolve(await asyncio.shield(decided), field)
+    async def _later(self, decided: Pending, field: Asked) -> Any:
+        result = self.resolve(await decided.wait(), field)
         return await result if inspect.isawaitable(result) else result
 
     def _deny(self, decision: Decision, denial: Denial, field: Asked) -> None:
         """Null, with one error for all rows of a list, or with none where the rule is silent."""
+        reported = decision.reported
         if not field.is_required:
-            path = tuple(key for key, _ in place_of(field.info))
-            if any(part.rule.is_silent for part in denial.guard.failing(decision.held)) or path in decision.reported:
+            path = path_of(field.info)
+            is_silent = any(part.rule.is_silent for part in denial.guard.failing(decision.held))
+            if is_silent or path in reported or len(reported) >= MOST_ERRORS:
                 return
-            decision.reported.add(path)
-        raise self._error(decision, denial)
+            reported.add(path)
+        raise self._error(decision, denial, field.info)
 
-    def _leave_out(self, decision: Decision, refused: Mapping[str, Denial], field: Asked) -> None:
+    def _leave_out(self, decision: Decision, field: Asked) -> None:
         """Null, since nothing of the operation is run; the error is that of the field that is refused."""
         if field.is_required:
-            other, denial = next(iter(refused.items()))
-            error = self._error(decision, denial)
-            raise GraphQLError(error.message, path=[other], extensions=error.extensions)
+            other, denial = next(iter((decision.refused or {}).items()))
+            raise error_of(decision, denial, names=self._names, path=[other])
 
     def _refuse_whole(self, decision: Decision, refusal: GraphQLError, field: Asked) -> None:
-        if not field.is_required:
-            if decision.reported:
+        path = None
+        if decision.reported:
+            if not field.is_required:
                 return
-            decision.reported.add("the operation")
-        raise GraphQLError(refusal.message, original_error=refusal.original_error, extensions=refusal.extensions)
+            path = field.info.path.as_list()
+        decision.reported.add("the operation")
+        if path is None and refusal.original_error is not None:
+            raise refusal.original_error
+        raise GraphQLError(
+            refusal.message, path=path, original_error=refusal.original_error, extensions=refusal.extensions
+        )
 
-    def _error(self, decision: Decision, denial: Denial) -> GraphQLError:
-        return error_of(decision, denial, shows_requirements=self._shows_requirements)
+    def _error(self, decision: Decision, denial: Denial, info: Info) -> GraphQLError:
+        """With the path alone where there are many: graphql-core looks through the document for each location."""
+        decision.errors += 1
+        path = info.path.as_list() if decision.errors > MOST_ERRORS else None
+        shows = self._shows_requirements
+        return error_of(decision, denial, names=self._names, shows_requirements=shows, path=path)
 
-    def _checked_type(self, decision: Any, found: Any, info: Info) -> Any:
+    def _checked_type(self, found: Any, info: Info) -> Any:
+        # As graphql-core reads it: a string is a name, whatever else it is.
+        name = str.__str__(found) if isinstance(found, str) else getattr(found, "name", None)
+        number = self.index.numbers.get((name, ""), ANY) if isinstance(name, str) else ANY
+        decision: Any = info.fragments.get(KEY)
         if type(decision) is not Decision:
-            raise GraphQLError("Not allowed.", extensions={"code": "FORBIDDEN", "reason": "FORBIDDEN"})
-        gone = decision.plan.row_stops.get(place_of(info))
-        denial = None if gone is None else gone.get(getattr(found, "name", found))
+            decision = Decision(find_auth(info.context), Plan(), frozenset())
+        denial = None
+        if not decision.is_clear:
+            gone = decision.plan.row_stops.get(place_of(info.field_nodes, info.parent_type.name))
+            denial = decision.plan.gone.get(str(name)) or (None if gone is None else gone.get(str(name)))
+        if denial is None and number >= 0 and number not in decision.met:
+            denial = Denial(str(name), self.index.types[str(name)])
         if denial is not None:
-            raise self._error(decision, denial)
+            decision.errors += 1
+            raise error_of(decision, denial, names=self._names, shows_requirements=self._shows_requirements)
         return found
 
-    async def _type_later(self, decision: Any, found: Awaitable[Any], info: Info) -> Any:
-        return self._checked_type(decision, await found, info)
+    async def _type_later(self, found: Awaitable[Any], info: Info) -> Any:
+        return self._checked_type(await found, info)
 
     # ------------------------------------------------------------------------------------------ rows
 
@@ -245,15 +286,19 @@ class Protection:
 
     def _row_answer(self, decision: Decision, name: str, field: Asked) -> Any:
         """What the application says of this object and these arguments, asked once in an operation."""
-        arguments = tuple(sorted((one, repr(value)) for one, value in field.arguments.items()))
-        key = name, id(field.source), arguments
-        known = decision.rows.get(key)
+        try:
+            key = name, id(field.source), plain(field.arguments)
+        except TypeError:  # values that only the application can compare
+            key = None
+        known = None if key is None else decision.rows.get(key)
         if known is None:
             with _honest(name):
                 answer = self._row_policies[name](decision.auth, field.source, field.arguments)
-            if inspect.isawaitable(answer):
-                answer = asyncio.ensure_future(answer)
-            known = decision.rows[key] = field.source, answer  # with the object, so that its id stays its own
+                if inspect.isawaitable(answer):
+                    answer = started(answer)
+            known = field.source, answer  # with the object, so that its id stays its own
+            if key is not None:
+                decision.rows[key] = known
         return known[1]
 
     async def _row_later(self, decision: Decision, guard: Guard, answers: dict[str, Any], field: Asked) -> Any:
@@ -270,7 +315,7 @@ class Protection:
             return field.resolve()
         if not field.is_required and guard.is_silent:
             return None
-        raise self._error(decision, Denial(".".join(field.coordinate), guard, ()))
+        raise self._error(decision, Denial(".".join(field.coordinate), guard), field.info)
 
 
 @contextlib.contextmanager
@@ -278,7 +323,7 @@ def _honest(name: str) -> Iterator[None]:
     """A policy that fails says neither yes nor no."""
     try:
         yield
-    except AuthError:
+    except (AuthError, ConfigurationError):
         raise
     except Exception as error:
         _log.exception("the row policy %s failed", name)
@@ -289,31 +334,3 @@ def protection_of(schema: GraphQLSchema) -> Protection | None:
     """What protects a schema."""
     found = (schema.extensions or {}).get(EXTENSION)
     return found if isinstance(found, Protection) else None
-
-
-_watched: dict[str, Resolver] = {}
-
-
-def _watch_introspection() -> None:
-    """`__schema` and `__type` belong to no schema: graphql-core has one definition of each, for all schemas.
-
-    Theirs is the one place where both versions of it ask; schemas that are not protected go on as they were.
-    """
-    for definition in (SchemaMetaFieldDef, TypeMetaFieldDef):
-        name = "__schema" if definition is SchemaMetaFieldDef else "__type"
-        if name not in _watched and definition.resolve is not None:
-            _watched[name] = definition.resolve
-            definition.resolve = _introspecting(definition.resolve, is_required=name == "__schema")
-
-
-def _introspecting(inner: Resolver, *, is_required: bool) -> Resolver:
-    def resolve(source: Any, info: Info, **arguments: Any) -> Any:
-        protection = protection_of(info.schema)
-        if protection is None or protection.index.introspection.rule.is_public:
-            return inner(source, info, **arguments)
-        decision: Any = info.fragments.get(KEY)
-        if decision is None:
-            decision = protection._decider.decide(info)
-        return protection._resolve_root(decision, Asked(inner, source, info, arguments, is_required))
-
-    return resolve

@@ -4,17 +4,53 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from ..errors import ConfigurationError, Unavailable
 from ..model import AuthContext
 
-__all__ = ["batched"]
+__all__ = ["batched", "plain", "started"]
 
 Question: TypeAlias = tuple[Any, Mapping[str, Any]]
 """An object, and the arguments of its field."""
 Answers: TypeAlias = Sequence[bool]
+_Waiting: TypeAlias = dict[int, tuple[AuthContext, list[tuple[Question, asyncio.Future[bool]]]]]
+
+
+_PLAIN = frozenset({str, int, float, bool, bytes, type(None)})
+
+
+def plain(value: object) -> object:
+    """A value that equals another's just if the two are the same, to the type.
+
+    Raises:
+        TypeError: Only the application knows what it is: one with the same text, or at the same address, may differ.
+    """
+    kind = type(value)
+    if kind in _PLAIN:
+        return kind, value
+    if isinstance(value, list | tuple) and kind in (list, tuple):
+        return kind, tuple(plain(one) for one in value)
+    if isinstance(value, dict) and kind is dict:
+        return kind, frozenset((plain(key), plain(one)) for key, one in value.items())
+    raise TypeError(f"a {kind.__name__} may be anything")
+
+
+def started(answer: Awaitable[Any]) -> asyncio.Future[Any]:
+    """An answer that several may wait for.
+
+    Raises:
+        ConfigurationError: There is no event loop.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        if inspect.iscoroutine(answer):
+            answer.close()
+        raise ConfigurationError("an asynchronous row policy needs an event loop") from None
+    return asyncio.ensure_future(answer)
 
 
 class batched:  # noqa: N801 - reads as a verb: row_policies={"own": batched(decide)}
@@ -28,7 +64,7 @@ class batched:  # noqa: N801 - reads as a verb: row_policies={"own": batched(dec
 
     def __init__(self, decide: Callable[[AuthContext, Sequence[Question]], Answers | Awaitable[Answers]]) -> None:
         self._decide = decide
-        self._waiting: dict[tuple[int, int], tuple[AuthContext, list[tuple[Question, asyncio.Future[bool]]]]] = {}
+        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Waiting] = weakref.WeakKeyDictionary()
         self._asking: set[asyncio.Task[None]] = set()  # held, lest they be collected while they run
 
     def __call__(self, auth: AuthContext, source: Any, arguments: Mapping[str, Any]) -> bool | Awaitable[bool]:
@@ -41,16 +77,16 @@ class batched:  # noqa: N801 - reads as a verb: row_policies={"own": batched(dec
                 answers.close()
                 raise ConfigurationError("an asynchronous row policy needs an event loop") from None
             return bool(_checked(answers, 1)[0] is True)
-        key = id(loop), id(auth)
-        if key not in self._waiting:
-            self._waiting[key] = auth, []
-            loop.call_soon(self._ask, key)
+        waiting = self._loops.setdefault(loop, {})
+        if id(auth) not in waiting:
+            waiting[id(auth)] = auth, []
+            loop.call_soon(self._ask, waiting, id(auth))
         answer: asyncio.Future[bool] = loop.create_future()
-        self._waiting[key][1].append(((source, arguments), answer))
+        waiting[id(auth)][1].append(((source, arguments), answer))
         return answer
 
-    def _ask(self, key: tuple[int, int]) -> None:
-        auth, questions = self._waiting.pop(key)
+    def _ask(self, waiting: _Waiting, key: int) -> None:
+        auth, questions = waiting.pop(key)
         task = asyncio.ensure_future(self._answer(auth, questions))
         self._asking.add(task)
         task.add_done_callback(self._asking.discard)

@@ -53,11 +53,11 @@ def schema_of(sdl: str, root: Any, *, is_async: bool = False) -> tuple[GraphQLSc
 
 
 def _noting(ran: Ran, coordinate: str, name: str, root: Any, is_async: bool) -> Any:
-    def resolve(source: Any, _info: Any, **_arguments: Any) -> Any:
+    def resolve(source: Any, _info: Any, /, **_arguments: Any) -> Any:
         ran.append(coordinate)
         return (root if source is None else source).get(name)
 
-    async def aresolve(source: Any, _info: Any, **_arguments: Any) -> Any:
+    async def aresolve(source: Any, _info: Any, /, **_arguments: Any) -> Any:
         ran.append(coordinate)
         await asyncio.sleep(0)
         return (root if source is None else source).get(name)
@@ -66,7 +66,7 @@ def _noting(ran: Ran, coordinate: str, name: str, root: Any, is_async: bool) -> 
 
 
 def _events(ran: Ran, coordinate: str, values: list[Any]) -> Any:
-    async def subscribe(_source: Any, _info: Any, **_arguments: Any) -> Any:
+    async def subscribe(_source: Any, _info: Any, /, **_arguments: Any) -> Any:
         ran.append(f"subscribe {coordinate}")
         for value in values:
             yield {coordinate.partition(".")[2]: value}
