@@ -8,10 +8,12 @@ from typing import Any
 
 import graphql
 import pytest
-from graphql import parse
+from graphql import parse, validate
 
 from graphql_authkit import ANONYMOUS
 from graphql_authkit.graphql import freeze, protect
+from tests.authorization import matrix_table as table
+from tests.authorization.matrix_running import Request, execute
 from tests.authorization.parts import known, schema_of
 from tests.authorization.test_attacks import ask
 
@@ -78,3 +80,40 @@ def test_arguments_of_fragments_hide_nothing(text: str) -> None:
     options: Any = {"experimental_fragment_arguments": True}
     ask(protect(schema), parse(text, **options), known())
     assert "User.email" not in ran
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("is_on", [False, True])
+@pytest.mark.parametrize(
+    "fragment",
+    [
+        "($it: Boolean!) on Tight { id secret @include(if: $it) }",
+        "($it: Boolean! = true) on Tight { id ... @include(if: $it) { secret } }",
+        "($it: Boolean!) on Tight { id ...G(not: $it) }"
+        " fragment G($not: Boolean!) on Tight { ...H(off: true, on: $not) }"
+        " fragment H($off: Boolean!, $on: Boolean!) on Tight { __typename @skip(if: $off) secret @include(if: $on) }",
+        # The operation has a variable of this name too; here it is the fragment's that counts.
+        "($yes: Boolean!) on Tight { id secret @include(if: $yes) }",
+    ],
+)
+def test_a_fragment_holds_what_its_variables_say_at_each_spread(fragment: str, is_on: bool, is_async: bool) -> None:
+    argument = "yes" if "$yes" in fragment else "it"
+    text = (
+        f"query ($yes: Boolean!) {{ a: depth1 {{ ...F({argument}: $yes) }} b: depth1 {{ ...F({argument}: false) }}"
+        f" c: depth2 {{ below {{ ...F({argument}: true) }} }} }} fragment F{fragment}"
+    )
+    document = parse(text, experimental_fragment_arguments=True)
+    schema, protected, stage = table.stage_of("object field", "rules")
+    assert validate(schema, document) == []
+    request = Request(document, frozenset(), table.DATA, variables={"yes": is_on})
+    result = execute(protected, stage, request, is_async=is_async)
+    assert result.data == {"a": None if is_on else {"id": "id"}, "b": {"id": "id"}, "c": None}
+    assert [error.path for error in result.errors or ()] == ([["a"], ["c"]] if is_on else [["c"]])
+    assert all(not coordinate.endswith(".secret") for coordinate, _ in stage.ran)
+    request = Request(document, frozenset({table.SCOPE}), table.DATA, variables={"yes": is_on})
+    result = execute(protected, stage, request, is_async=is_async)
+    with_it, without = {"id": "id", "secret": table.SECRET}, {"id": "id"}
+    assert (result.data, result.errors) == (
+        {"a": with_it if is_on else without, "b": without, "c": {"below": with_it}},
+        None,
+    )
