@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from ..errors import ConfigurationError
@@ -33,9 +33,10 @@ def coverage(index: AuthIndex) -> Iterator[Coverage]:
         yield Coverage(coordinate, _shown(index, coordinate, guard), why or _unguarded(index, coordinate))
 
 
-def manifest(index: AuthIndex) -> str:
-    """The same as text, a line each: to be kept, and to be compared by CI."""
-    return "".join(f"{one.coordinate}\t{one.rule}\t{one.why}\n" for one in coverage(index))
+def manifest(index: AuthIndex, settings: Mapping[str, str]) -> str:
+    """The same as text, a line each, after the options of `protect`: to be kept, and to be compared by CI."""
+    options = "".join(f"{name}=\t{value}\n" for name, value in settings.items())
+    return options + "".join(f"{one.coordinate}\t{one.rule}\t{one.why}\n" for one in coverage(index))
 
 
 def explain(index: AuthIndex, coordinate: str, scopes: Collection[str] | None) -> str:

@@ -6,7 +6,8 @@ to be closed: it is an error while building.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import difflib
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from graphql import (
@@ -38,6 +39,12 @@ _OURS: Mapping[str, tuple[Callable[..., Rule], str | None]] = {
     "policy": (policy, "policies"),
     "rowPolicy": (row_policy, "policies"),
 }
+_SAME = {name: name for name in _OURS}
+_ALIKE = (
+    *(name.lower() for name in _OURS),
+    *("policies", "scopes", "hasscope", "hasrole", "roles"),
+    *("auth", "isauthenticated", "requiresauth", "authorized", "authorize", "protected", "guard", "restricted"),
+)
 _OF_FEDERATION = frozenset({"link", "composeDirective"})  # which subgraphs use without defining them
 _SPECIFIED = frozenset({"deprecated", "specifiedBy", "oneOf"})
 
@@ -58,22 +65,24 @@ class Declaration(NamedTuple):
 
 
 def declared_rules(
-    schema: GraphQLSchema, rules: Mapping[str, Rule], directives: Mapping[str, str]
+    schema: GraphQLSchema, rules: Mapping[str, Rule], directives: Mapping[str, str | None]
 ) -> dict[str, list[Declaration]]:
     """Every rule of a schema, by coordinate: `Type`, or `Type.field`.
 
     Args:
         schema: Whose.
         rules: By coordinate, besides what the schema says.
-        directives: Names of directives in this schema, and ours for which each stands.
+        directives: Names of directives in this schema, and ours for which each stands; None for one that is no rule.
 
     Raises:
         ConfigurationError: See the messages.
     """
-    unknown = sorted(set(directives.values()) - _OURS.keys())
+    unknown = sorted({name for name in directives.values() if name is not None} - _OURS.keys())
     if unknown:
         raise ConfigurationError(f"directives= maps to {unknown}: there are {sorted(_OURS)}")
-    reader = _Reader(schema, {**{name: name for name in _OURS}, **directives})
+    renamed = {name: ours for name, ours in directives.items() if ours is not None}
+    others = {name for name, ours in directives.items() if ours is None}
+    reader = _Reader(schema, {name: ours for name, ours in {**_SAME, **renamed}.items() if name not in others}, others)
     found = reader.read()
     for coordinate, rule in rules.items():
         if not isinstance(rule, Rule):
@@ -97,10 +106,10 @@ def _check_public(coordinate: str, declared: list[Declaration]) -> None:
 class _Reader:
     """Reads one schema."""
 
-    def __init__(self, schema: GraphQLSchema, names: Mapping[str, str]) -> None:
+    def __init__(self, schema: GraphQLSchema, names: Mapping[str, str], others: Collection[str]) -> None:
         self._schema = schema
         self._names = names
-        self._lower = {name.lower(): name for name in names}
+        self._others = others
         self.coordinates: set[str] = set()
         self._found: dict[str, list[Declaration]] = {}
 
@@ -174,10 +183,13 @@ class _Reader:
             name = applied.name
             if name in self._names:
                 yield applied
-            elif name.lower() in self._lower:
-                raise ConfigurationError(f"@{name} is not @{self._lower[name.lower()]}: case matters")
-            elif name.rpartition("__")[2] in _OURS:
-                raise ConfigurationError(f"@{name} looks like a rule: say directives={{{name!r}: …}}")
+            elif name in self._others:
+                continue
+            elif _looks_like_a_rule(name):
+                raise ConfigurationError(
+                    f"@{name} looks like a rule, and is none of {sorted(self._names)}: say which it is, "
+                    f"directives={{{name!r}: 'authenticated'}}, or None for none"
+                )
             elif (
                 applied.is_sdl
                 and self._schema.get_directive(name) is None
@@ -194,6 +206,12 @@ class _Reader:
                 alias = str(entry.get("as", name)).lstrip("@")
                 if name in _OURS and self._names.get(alias) != name:
                     raise ConfigurationError(f"@{name} is imported as @{alias}: say directives={{{alias!r}: {name!r}}}")
+
+
+def _looks_like_a_rule(name: str) -> bool:
+    """Whether its author may believe that it guards something."""
+    plain = name.rpartition("__")[2].replace("_", "").lower()
+    return bool(difflib.get_close_matches(plain, _ALIKE, 1, 0.8))
 
 
 def _imports_of(applied: Applied) -> list[dict[str, Any]]:

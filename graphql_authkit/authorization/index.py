@@ -74,7 +74,7 @@ class AuthIndex:
     Args:
         schema: Unprotected, or protected: names are all that counts.
         rules: By coordinate, `Type` or `Type.field`, besides what the schema says itself.
-        directives: Names of its directives that stand for ours.
+        directives: Names of its directives that stand for ours; see `declared_rules`.
         default: For fields of the root types without a rule: "authenticated", "public", or "deny": such a
             field is an error.
         introspection: Who may ask for the schema: "all", "authenticated", "none", or each for what they may see.
@@ -94,7 +94,7 @@ class AuthIndex:
         schema: GraphQLSchema,
         *,
         rules: Mapping[str, Rule] | None = None,
-        directives: Mapping[str, str] | None = None,
+        directives: Mapping[str, str | None] | None = None,
         default: Default = "authenticated",
         introspection: Introspection = "all",
     ) -> None:

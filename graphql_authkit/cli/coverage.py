@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..authorization.coverage import explain, manifest
-from ..authorization.index import AuthIndex
 from ..errors import ConfigurationError
-from ..graphql.protect import index_of
+from ..graphql.protect import index_of, settings_of
 
 __all__ = ["add_to"]
 
@@ -34,7 +33,8 @@ def add_to(commands: Any) -> None:
 
 
 def _coverage(given: argparse.Namespace) -> str:
-    found = manifest(_index(given.schema))
+    schema = _schema(given.schema)
+    found = manifest(index_of(schema), settings_of(schema))
     if given.write is not None:
         given.write.write_text(found)
         return f"written to {given.write}"
@@ -51,10 +51,12 @@ def _coverage(given: argparse.Namespace) -> str:
 
 
 def _explain(given: argparse.Namespace) -> str:
-    return explain(_index(given.schema), given.coordinate, None if given.anonymous else given.scopes.split())
+    schema = _schema(given.schema)
+    said = explain(index_of(schema), given.coordinate, None if given.anonymous else given.scopes.split())
+    return f"{said}\n  but mode=dry_run refuses nothing" if settings_of(schema)["mode"] == "dry_run" else said
 
 
-def _index(name: str) -> AuthIndex:
+def _schema(name: str) -> Any:
     module, _, attribute = name.partition(":")
     if not module or not attribute:
         raise ConfigurationError(f"{name!r} names no schema: MODULE:NAME")
@@ -67,4 +69,4 @@ def _index(name: str) -> AuthIndex:
         raise ConfigurationError(f"{name} cannot be imported: {error}") from error
     finally:
         sys.path.remove("")
-    return index_of(found)
+    return found

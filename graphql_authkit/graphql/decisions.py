@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from graphql import GraphQLError, GraphQLResolveInfo, OperationType
-from graphql.language import FragmentDefinitionNode, OperationDefinitionNode
+from graphql.language import FieldNode, FragmentDefinitionNode, OperationDefinitionNode
 
 from ..authenticator import count_in_request
 from ..authorization.index import AuthIndex
@@ -336,6 +336,7 @@ def error_of(
     names: bool = True,
     shows_requirements: bool = False,
     path: list[str | int] | None = None,
+    nodes: list[FieldNode] | None = None,
 ) -> GraphQLError:
     """What a client is told of a denial.
 
@@ -344,7 +345,8 @@ def error_of(
         denial: Of a field or row.
         names: Say what it is that is refused; it may be hidden.
         shows_requirements: Say what the rule asks for.
-        path: Where it is, if graphql-core is not to look that up.
+        path: Where it is in the answer, if graphql-core is not to say that.
+        nodes: Where it is in the document.
     """
     failing = denial.guard.failing(decision.held)
     scopes = [part for part in failing if any(need.startswith("scope:") for need in part.rule.needs)]
@@ -355,4 +357,4 @@ def error_of(
     if shows_requirements:
         extensions["requires"] = str(denial.guard.rule)
     message = f"Not allowed to see {denial.coordinate}." if names else "Not allowed."
-    return GraphQLError(message, path=path, extensions=extensions)
+    return GraphQLError(message, nodes, path=path, extensions=extensions)

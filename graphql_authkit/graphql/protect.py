@@ -17,7 +17,7 @@ from .introspection import watch
 from .protection import Protection, Resolver, RowPolicy, protection_of
 from .visibility import Visibility
 
-__all__ = ["index_of", "protect"]
+__all__ = ["index_of", "protect", "settings_of"]
 
 Schema = TypeVar("Schema")
 
@@ -27,7 +27,7 @@ def protect(
     *,
     default: Default = "authenticated",
     rules: Mapping[str, Rule] | None = None,
-    directives: Mapping[str, str] | None = None,
+    directives: Mapping[str, str | None] | None = None,
     policies: Policies | None = None,
     row_policies: Mapping[str, RowPolicy] | None = None,
     mode: Mode = "filter",
@@ -50,7 +50,8 @@ def protect(
         rules: By coordinate, `{"User.email": requires("read:email")}`, besides what directives and
             `extensions["graphql_authkit"]` say.
         directives: Names of directives in this schema, and which of ours each stands for:
-            `{"auth": "authenticated"}`. Ours are `authenticated`, `requiresScopes`, `policy`, `rowPolicy`, `public`.
+            `{"auth": "authenticated"}`; None for one that looks like a rule and is none. Ours are
+            `authenticated`, `requiresScopes`, `policy`, `rowPolicy`, `public`.
         policies: `policies(auth, names) -> names`: which of the policies that an operation mentions are met,
             asked once for each operation, sync or async. Asynchronous ones need an event loop.
         row_policies: By name, `decide(auth, object, arguments) -> bool`, sync or async: asked for each object on
@@ -90,6 +91,8 @@ def protect(
         field_resolver=field_resolver,
         type_resolver=type_resolver,
     )
+    shown = ", ".join(f"{name}: {limit}" for name, limit in sorted((limits or {}).items()))
+    protection.settings = {"default": default, "introspection": introspection, "limits": shown or "none", "mode": mode}
     clone = protection.clone()
     watch()
     if introspection == "visible":
@@ -99,15 +102,24 @@ def protect(
 
 
 def index_of(schema: object) -> AuthIndex:
-    """What guards what in a schema that `protect` returned.
+    """What guards what in a schema that `protect` returned; raises as `settings_of`."""
+    return _protection(schema).index
+
+
+def settings_of(schema: object) -> dict[str, str]:
+    """With which options `protect` returned a schema: what its rules come to hangs on these too.
 
     Raises:
         ConfigurationError: It did not.
     """
+    return _protection(schema).settings
+
+
+def _protection(schema: object) -> Protection:
     protection = protection_of(_core_of(schema))
     if protection is None:
         raise ConfigurationError("the schema is not protected: name what protect() returned")
-    return protection.index
+    return protection
 
 
 def _check(index: AuthIndex, policies: Policies | None, row_policies: Mapping[str, RowPolicy], mode: Mode) -> None:

@@ -88,6 +88,7 @@ class Protection:
         type_resolver: Resolver | None,
     ) -> None:
         self.index = index
+        self.settings: dict[str, str] = {}
         self.decider = decider
         self._row_policies = row_policies
         self._shows_requirements = shows_requirements
@@ -247,11 +248,12 @@ class Protection:
         )
 
     def _error(self, decision: Decision, denial: Denial, info: Info) -> GraphQLError:
-        """With the path alone where there are many: graphql-core looks through the document for each location."""
+        """Without its nodes where there are many: graphql-core looks through the document for each location."""
         decision.errors += 1
-        path = info.path.as_list() if decision.errors > MOST_ERRORS else None
+        nodes = info.field_nodes if decision.errors <= MOST_ERRORS else None
         shows = self._shows_requirements
-        return error_of(decision, denial, names=self._names, shows_requirements=shows, path=path)
+        path = info.path.as_list()  # complete, so that it is no cause of another error, for servers to trace
+        return error_of(decision, denial, names=self._names, shows_requirements=shows, path=path, nodes=nodes)
 
     def _checked_type(self, found: Any, info: Info) -> Any:
         # As graphql-core reads it: a string is a name, whatever else it is.

@@ -17,7 +17,6 @@ from graphql import (
     GraphQLUnionType,
     get_named_type,
     is_introspection_type,
-    is_specified_scalar_type,
 )
 from graphql.type.schema import InterfaceImplementations
 
@@ -185,11 +184,7 @@ class _Pruning:
         found: set[str] = set()
         waiting: list[GraphQLNamedType | None] = [schema.query_type, schema.mutation_type, schema.subscription_type]
         waiting += [get_named_type(one.type) for directive in schema.directives for one in directive.args.values()]
-        waiting += [
-            named
-            for named in schema.type_map.values()
-            if is_introspection_type(named) or is_specified_scalar_type(named)
-        ]
+        waiting += [named for named in schema.type_map.values() if is_introspection_type(named)]
         while waiting:
             named: Any = waiting.pop()
             if named is None or named.name in found:

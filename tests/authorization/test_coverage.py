@@ -20,6 +20,10 @@ type User implements Node { id: String, email: String @requiresScopes(scopes: [[
 type Card { number: String }
 """
 MANIFEST = """\
+default=\tauthenticated
+introspection=\tall
+limits=\tnone
+mode=\tfilter
 Card.number\tunguarded\twhoever gets the object sees it
 Query.hello\tpublic\tsaid to be public
 Query.me\tscope:nodes\tNode: scope:nodes (@requiresScopes), Query.me: authenticated (default)
@@ -42,6 +46,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
     rules = {"Card": policy("staff")}
     shop_schema.schema = protect(schema_of(SDL, {})[0])
+    shop_schema.dry = protect(schema_of(SDL, {})[0], mode="dry_run")
     shop_schema.unprotected = schema_of(SDL, {})[0]
     shop_schema.with_policy = protect(schema_of(SDL, {})[0], rules=rules, policies=lambda _auth, names: names)
     yield "shop_schema:schema"
@@ -65,6 +70,18 @@ def test_a_manifest_that_is_kept_fails_when_something_changes(
     said = capsys.readouterr().err
     assert "-Card.number\tscope:cards" in said
     assert "+Card.number\tunguarded" in said
+
+
+def test_what_switches_protection_off_changes_the_manifest(
+    module: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = str(tmp_path / "coverage.tsv")
+    assert main(["coverage", module, "--write", kept]) == 0
+    dry = module.replace(":schema", ":dry")
+    assert main(["coverage", dry, "--check", kept]) == 1
+    assert "+mode=\tdry_run" in capsys.readouterr().err
+    assert main(["explain", dry, "User.email"]) == 0
+    assert "but mode=dry_run refuses nothing" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -364,7 +364,11 @@ def test_limits_count_aliases(app: Any) -> None:
         ("type Query { a: Int }", {"limits": {"User.a": 1}}, "limits"),
         ("type Query { a: Int }", {"mode": "fliter"}, "mode"),
         ("type Query { a: Int }", {"directives": {"auth": "authentic"}}, "authentic"),
-        ("directive @Authenticated on FIELD_DEFINITION type Query { a: Int @Authenticated }", {}, "case"),
+        ("directive @Authenticated on FIELD_DEFINITION type Query { a: Int @Authenticated }", {}, "looks like"),
+        ("directive @requiresScope on FIELD_DEFINITION type Query { a: Int @requiresScope }", {}, "looks like"),
+        ("directive @rowPolicies on FIELD_DEFINITION type Query { a: Int @rowPolicies }", {}, "looks like"),
+        ("directive @auth on FIELD_DEFINITION type Query { a: Int @auth }", {}, "looks like"),
+        ("directive @is_authenticated on OBJECT type Query @is_authenticated { a: Int }", {}, "looks like"),
     ],
 )  # fmt: skip
 def test_rules_that_are_doubtful_are_refused_while_building(sdl: str, options: Any, text: str) -> None:
@@ -436,3 +440,16 @@ def test_what_is_null_for_one_row_is_not_for_another_of_the_same_path() -> None:
     text = "{ nodes { ... on A { a { a { deep } } } ... on Query { a { a { name } } } } }"
     result = run(protect(schema), text, known())
     assert result.data == {"nodes": [{"a": {"a": None}}, {"a": {"a": {"name": "deeper"}}}]}
+
+
+def test_other_directives_are_none_of_ours() -> None:
+    sdl = """
+    directive @cost(weight: Int) on FIELD_DEFINITION
+    directive @auth on FIELD_DEFINITION
+    directive @signedIn on FIELD_DEFINITION
+    type Query { a: Int @cost(weight: 1) b: Int @auth c: Int @signedIn }
+    """
+    names = {"auth": None, "signedIn": "authenticated"}
+    protected = protect(schema_of(sdl, {"a": 1, "b": 2, "c": 3})[0], default="public", directives=names)
+    assert run(protected, "{ a b }").data == {"a": 1, "b": 2}
+    assert codes(run(protected, "{ c }")) == [(["c"], "UNAUTHENTICATED")]

@@ -11,7 +11,7 @@ from strawberry.schema_directive import Location
 
 from graphql_authkit import ConfigurationError
 from graphql_authkit.authorization import requires
-from graphql_authkit.authorization.coverage import manifest
+from graphql_authkit.authorization.coverage import coverage
 from graphql_authkit.graphql import protect
 from graphql_authkit.graphql.protect import index_of
 from graphql_authkit.integrations.strawberry import FreezeContext
@@ -44,7 +44,7 @@ class Query:
 
 def test_schema_directives_of_strawberry_are_rules() -> None:
     protected = protect(strawberry.federation.Schema(Query), default="public")
-    assert manifest(index_of(protected)).splitlines() == [
+    assert ["\t".join(one) for one in coverage(index_of(protected))] == [
         'Query._service\tpublic\tdefault="public"',
         "Query.colour\tauthenticated\tColour: authenticated (@authenticated)",
         "Query.users\tauthenticated\tUser: authenticated (@authenticated)",
@@ -71,5 +71,5 @@ def test_a_directive_that_looks_like_ours_is_refused() -> None:
     class Wrong:
         a: str = strawberry.field(directives=[Mistaken()])
 
-    with pytest.raises(ConfigurationError, match="case matters"):
+    with pytest.raises(ConfigurationError, match="looks like a rule"):
         protect(strawberry.Schema(Wrong))
