@@ -58,7 +58,8 @@ def explain(index: AuthIndex, coordinate: str, scopes: Collection[str] | None) -
     for part in guard.parts:
         verdict = Guard(part.rule, ()).judge(held)
         said = {"allow": "holds", "deny": "does not hold", "row": "is decided for each object"}[verdict]
-        if verdict == "deny" and any(need.startswith("policy:") for need in part.rule.needs) and scopes is not None:
+        policies = {need for need in part.rule.needs if need.startswith("policy:")}
+        if verdict == "deny" and Guard(part.rule, ()).judge(held | policies) != "deny":
             said = "holds if policies= says so"
         lines.append(f"  {part.coordinate} asks for {part.rule} ({part.source}): {said}")
     if not guard.parts:

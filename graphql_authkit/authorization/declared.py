@@ -42,9 +42,9 @@ _OURS: Mapping[str, tuple[Callable[..., Rule], str | None]] = {
 _SAME = {name: name for name in _OURS}
 _ALIKE = (
     *(name.lower() for name in _OURS),
-    *("policies", "scopes", "hasscope", "hasrole", "roles"),
-    *("auth", "isauthenticated", "requiresauth", "authorized", "authorize", "protected", "guard", "restricted"),
+    *("policies", "hasscope", "hasrole", "isauthenticated", "requiresauth", "authorized", "authorize"),
 )
+_SUSPECT = frozenset({"auth", "roles", "role", "scope", "scopes", "guard", "guarded", "protected", "restricted"})
 _OF_FEDERATION = frozenset({"link", "composeDirective"})  # which subgraphs use without defining them
 _SPECIFIED = frozenset({"deprecated", "specifiedBy", "oneOf"})
 
@@ -91,6 +91,8 @@ def declared_rules(
             raise ConfigurationError(f"{coordinate}: the schema has no such field, object, interface, enum or scalar")
         found.setdefault(coordinate, []).append(Declaration(rule, "rules="))
     for coordinate, declared in found.items():
+        if "." not in coordinate and any(need.startswith("row:") for one in declared for need in one.rule.needs):
+            raise ConfigurationError(f"{coordinate}: a row policy holds on fields; a type has no parent")
         if any(one.rule.is_public for one in declared):
             _check_public(coordinate, declared)
     return found
@@ -211,7 +213,7 @@ class _Reader:
 def _looks_like_a_rule(name: str) -> bool:
     """Whether its author may believe that it guards something."""
     plain = name.rpartition("__")[2].replace("_", "").lower()
-    return bool(difflib.get_close_matches(plain, _ALIKE, 1, 0.8))
+    return plain in _SUSPECT or bool(difflib.get_close_matches(plain, _ALIKE, 1, 0.8))
 
 
 def _imports_of(applied: Applied) -> list[dict[str, Any]]:

@@ -7,7 +7,8 @@ are judged by the object found.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Literal, NamedTuple, TypeAlias
 
 from graphql import (
@@ -24,7 +25,7 @@ from graphql import (
 )
 
 from ..errors import ConfigurationError
-from .declared import Declaration, declared_rules
+from .declared import declared_rules
 from .rules import AUTHENTICATED, NOBODY, PUBLIC, Need, Rule
 
 __all__ = ["AuthIndex", "Default", "Guard", "Introspection", "Part", "Verdict"]
@@ -49,14 +50,14 @@ class Guard(NamedTuple):
     rule: Rule
     parts: tuple[Part, ...]
 
-    def judge(self, held: Collection[Need]) -> Verdict:
+    def judge(self, held: AbstractSet[Need]) -> Verdict:
         """Whether who holds this may see it; "row" where each object decides."""
         if self.rule.holds(held):
             return "allow"
         may = any(all(need in held or need.startswith("row:") for need in one) for one in self.rule.alternatives)
         return "row" if may else "deny"
 
-    def failing(self, held: Collection[Need]) -> list[Part]:
+    def failing(self, held: AbstractSet[Need]) -> list[Part]:
         """The rules that say no."""
         return [part for part in self.parts if Guard(part.rule, ()).judge(held) == "deny"]
 
@@ -166,11 +167,7 @@ class AuthIndex:
         return (Part(coordinate, one.rule, one.source) for one in self._declared.get(coordinate, ()))
 
     def _of_type(self, named: GraphQLObjectType) -> Guard:
-        parts = [part for one in (named, *named.interfaces) for part in self._parts(one.name)]
-        for part in parts:
-            if any(need.startswith("row:") for need in part.rule.needs):
-                raise ConfigurationError(f"{part.coordinate}: a row policy holds on fields; a type has no parent")
-        return _together(parts)
+        return _together(part for one in (named, *named.interfaces) for part in self._parts(one.name))
 
     def _of_field(self, parent: GraphQLObjectType, name: str, field: GraphQLField) -> Guard:
         coordinate = f"{parent.name}.{name}"
@@ -186,7 +183,7 @@ class AuthIndex:
             above = named.interfaces if isinstance(named, GraphQLInterfaceType) else ()
             parts += [part for one in (named, *above) for part in self._parts(one.name)]
         if any(one.rule.is_public for one in declared):
-            self._check_public(coordinate, declared, parts)
+            self._check_public(coordinate, parts)
             return UNGUARDED
         parts += self._parts(coordinate)
         if parent.name in self.root_names and not any(part.coordinate in (coordinate, parent.name) for part in parts):
@@ -196,7 +193,7 @@ class AuthIndex:
                 parts.append(Part(coordinate, AUTHENTICATED, "default"))
         return _together([part for part in parts if not part.rule.is_public])
 
-    def _check_public(self, coordinate: str, declared: list[Declaration], parts: list[Part]) -> None:
+    def _check_public(self, coordinate: str, parts: list[Part]) -> None:
         guarding = [part for part in parts if not part.rule.is_public]
         if guarding:
             also = ", ".join(f"{part.coordinate} ({part.rule})" for part in guarding)

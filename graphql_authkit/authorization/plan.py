@@ -72,7 +72,7 @@ class Plan:
     @property
     def is_clear(self) -> bool:
         """Whether nothing is refused, and nothing left to rows."""
-        return not (self.denied or self.stops or self.row_stops or self.rows or self.roots or self.gone)
+        return not (self.all or self.rows)
 
 
 def make_plan(

@@ -6,7 +6,8 @@ that the application decides, or just that the caller is known. Whoever holds on
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -66,9 +67,9 @@ class Rule:
         """Everything that it mentions."""
         return frozenset().union(*self.alternatives)
 
-    def holds(self, held: Collection[Need]) -> bool:
+    def holds(self, held: AbstractSet[Need]) -> bool:
         """Whether one alternative is held."""
-        return any(alternative <= held for alternative in self.alternatives)  # type: ignore[operator]
+        return any(alternative <= held for alternative in self.alternatives)
 
     def __str__(self) -> str:
         if self.is_public:
@@ -130,14 +131,16 @@ def row_policy(*names: str | Iterable[str]) -> Rule:
 
 
 def _of(kind: str, given: tuple[str | Iterable[str], ...]) -> Rule:
-    groups = [given] if all(isinstance(name, str) for name in given) else [_group(one) for one in given]
-    if not groups or not all(groups):
+    groups: list[tuple[str, ...]]
+    if all(isinstance(one, str) for one in given):
+        groups = [given]  # type: ignore[list-item]
+    elif all(isinstance(one, Iterable) and not isinstance(one, str) for one in given):
+        groups = [tuple(one) for one in given]
+    else:
+        raise ConfigurationError(f"a {kind} rule takes names, or groups of names, and not both")
+    if not all(groups):
         raise ConfigurationError(f"a {kind} rule names something; an empty group would let everybody in")
     for name in (name for group in groups for name in group):
         if not isinstance(name, str) or not name or name != name.strip() or (kind == "scope" and " " in name):
             raise ConfigurationError(f"{name!r} is no name of a {kind}")
     return Rule(_simplest(frozenset({KNOWN, *(f"{kind}:{name}" for name in group)}) for group in groups))
-
-
-def _group(given: str | Iterable[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)

@@ -127,7 +127,7 @@ class Selections:
         for one in declared:
             name = one.variable.name.value
             value = self._value(given[name], scope) if name in given else None
-            if value is None and one.default_value is not None and name not in given:
+            if name not in given and one.default_value is not None:
                 value = self._value(one.default_value, ())
             values.append((name, value))
         return tuple(values)

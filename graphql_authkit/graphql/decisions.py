@@ -27,7 +27,7 @@ from ..events import Listener, OperationRestricted, emit
 from ..model import AuthContext
 from .context import find_auth
 
-__all__ = ["KEY", "Decider", "Decision", "Info", "Mode", "Pending", "Policies", "error_of", "path_of"]
+__all__ = ["KEY", "Decider", "Decision", "Denied", "Info", "Mode", "Pending", "Policies", "error_of", "path_of"]
 
 Mode: TypeAlias = Literal["filter", "reject", "dry_run"]
 Policies: TypeAlias = Callable[[AuthContext, frozenset[str]], Iterable[str] | Awaitable[Iterable[str]]]
@@ -64,6 +64,10 @@ class Decision:
         self.reported: set[object] = set()
         self.errors = 0
         self.rows: dict[object, tuple[object, Any]] = {}
+
+
+class Denied(GraphQLError):  # noqa: N818 - as its siblings in `errors`
+    """What a client is told of a denial."""
 
 
 class Pending:
@@ -228,7 +232,7 @@ class Decider:
             return self._refused(auth, error)
         if self._mode == "dry_run":
             decision.is_clear = True
-            decision.met = self._index.numbers.values()
+            decision.met = range(len(self._index.numbers))
         elif plan.all and self._is_refused_whole(info, auth, plan):
             decision.refused = plan.certain | plan.roots
         return decision
@@ -253,7 +257,7 @@ class Decider:
         decision = Decision(auth, Plan(), _NOTHING)
         if self._mode == "dry_run":
             _log.warning("restricted (dry_run): %s", error.message)
-            decision.met = self._index.numbers.values()
+            decision.met = range(len(self._index.numbers))
             return decision
         decision.refusal = error
         decision.is_clear = False
@@ -262,7 +266,7 @@ class Decider:
     def _failed(self, auth: AuthContext, error: Exception) -> Decision:
         if not isinstance(error, AuthError):
             _log.error("authorisation failed", exc_info=error)
-        failure = error if isinstance(error, AuthError) else Unavailable(f"policies= raised {type(error).__name__}")
+        failure = error if isinstance(error, AuthError) else Unavailable(f"authorisation raised {type(error).__name__}")
         return self._refused(auth, GraphQLError(str(failure), original_error=failure, extensions=failure.extensions))
 
     # ------------------------------------------------------------------------------------ outlines
@@ -270,7 +274,9 @@ class Decider:
     def _outline(self, info: Info) -> _Outline:
         document = self._document(info)
         variables = _variables(info)
-        switches, fragments, outlines = document.known
+        switches, fragments, outlines = document.known  # once: what is checked is what is used
+        if fragments and any(info.fragments.get(name) is not node for name, node in fragments.items()):
+            switches, fragments, outlines = (), {}, {}
         outline = outlines.get(_switched(variables, switches))
         if outline is None:
             selections = self._selections(info)
@@ -278,7 +284,7 @@ class Decider:
             outline = _Outline(plan)
             if not selections.switches.issubset(switches) or len(outlines) >= MOST_VARIANTS:
                 switches, outlines = tuple(sorted(selections.switches.union(switches))), {}
-            outlines[_switched(variables, switches)] = outline
+            outlines = {**outlines, _switched(variables, switches): outline}
             document.known = switches, {**fragments, **selections.used}, outlines
         return outline
 
@@ -286,9 +292,7 @@ class Decider:
         number = id(info.operation)
         known = self._documents.get(number)
         if known is not None and known.operation() is info.operation:
-            read, fragments = known.known[1], info.fragments
-            if not read or all(fragments.get(name) is node for name, node in read.items()):
-                return known
+            return known
         documents = self._documents
         known = _Document(weakref.ref(info.operation, lambda _gone: documents.pop(number, None)))
         documents[number] = known
@@ -337,7 +341,7 @@ def error_of(
     shows_requirements: bool = False,
     path: list[str | int] | None = None,
     nodes: list[FieldNode] | None = None,
-) -> GraphQLError:
+) -> Denied:
     """What a client is told of a denial.
 
     Args:
@@ -357,4 +361,4 @@ def error_of(
     if shows_requirements:
         extensions["requires"] = str(denial.guard.rule)
     message = f"Not allowed to see {denial.coordinate}." if names else "Not allowed."
-    return GraphQLError(message, nodes, path=path, extensions=extensions)
+    return Denied(message, nodes, path=path, extensions=extensions)

@@ -11,6 +11,7 @@ from graphql import DocumentNode, ExecutionResult, GraphQLError, GraphQLSchema
 
 from ..model import AuthContext
 from .context import FrozenContext, find_auth, freeze
+from .decisions import Denied
 from .visibility import visible_to
 
 __all__ = ["execute", "execute_sync", "subscribe", "thinned"]
@@ -106,12 +107,13 @@ def thinned(result: Any) -> Any:
     kept: list[Any] = []
     seen: set[tuple[object, ...]] = set()
     for error in getattr(result, "errors", None) or ():
-        coordinate = (error.extensions or {}).get("coordinate")
-        place = (coordinate, *(key for key in error.path or () if isinstance(key, str)))
-        if coordinate is None or (place not in seen and len(seen) < MOST_DENIALS):
+        if not isinstance(error, Denied) and not isinstance(error.original_error, Denied):
             kept.append(error)
-        if coordinate is not None:
-            seen.add(place)
+            continue
+        place = (error.message, *(key for key in error.path or () if isinstance(key, str)))
+        if place not in seen and len(seen) < MOST_DENIALS:
+            kept.append(error)
+        seen.add(place)
     if kept and len(kept) < len(result.errors):
         result.errors = kept
     return result

@@ -42,7 +42,4 @@ def _watching(inner: Callable[..., Any], *, is_required: bool) -> Callable[..., 
 def _resolve(protection: Protection, field: Asked) -> Any:
     if protection.allows_introspection(field.info):
         return field.resolve()
-    if field.is_root:
-        decision = field.info.fragments.get(KEY) or protection.decider.decide(field.info)
-        return protection.resolve(decision, field)
-    raise protection.introspection_error(field.info)
+    return protection.resolve(field.info.fragments.get(KEY), field._replace(inner=protection.refuse_introspection))

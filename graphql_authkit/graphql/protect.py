@@ -55,7 +55,7 @@ def protect(
         policies: `policies(auth, names) -> names`: which of the policies that an operation mentions are met,
             asked once for each operation, sync or async. Asynchronous ones need an event loop.
         row_policies: By name, `decide(auth, object, arguments) -> bool`, sync or async: asked for each object on
-            its own, once for the same object and arguments; `batched(decide)` is asked for many at once.
+            its own, once for the same object and plain arguments; `batched(decide)` is asked for many at once.
         mode: "filter"; "reject" refuses a query too if anything of it is refused for certain; "dry_run"
             refuses nothing and tells `on_event`.
         introspection: Who may ask for `__schema` and `__type`: "all", "authenticated", or "none". With "visible"

@@ -7,11 +7,12 @@ resolver that is not asynchronous stays so.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from graphql import (
     GraphQLError,
@@ -104,17 +105,13 @@ class Protection:
 
     def allows_introspection(self, info: Info) -> bool:
         """Whether this caller may ask for the schema."""
-        rule = self.index.introspection.rule
-        return (
-            rule.is_public
-            or self.decider.is_dry
-            or rule.holds({KNOWN} if find_auth(info.context).is_authenticated else set())
-        )
+        held = {KNOWN} if find_auth(info.context).is_authenticated else set()
+        return self.decider.is_dry or self.index.introspection.rule.holds(held)
 
-    def introspection_error(self, info: Info) -> GraphQLError:
-        """For one who asks for it below a root, where an object of the query type was returned."""
+    def refuse_introspection(self, _source: Any, info: Info, /, **_arguments: Any) -> NoReturn:
+        """In place of graphql-core's resolver, where the decision on the operation knows nothing of it."""
         denial = Denial(info.field_name, self.index.introspection)
-        return error_of(Decision(find_auth(info.context), Plan(), frozenset()), denial)
+        raise error_of(Decision(find_auth(info.context), Plan(), frozenset()), denial)
 
     # ------------------------------------------------------------------------------------- wrapping
 
@@ -128,7 +125,7 @@ class Protection:
             field.resolve = self._of_field((type_name, name), field)
 
     def _of_root(self, name: tuple[str, str], field: GraphQLField, given: Resolver | None, *, starts: bool) -> Resolver:
-        inner = given or self._field_resolver
+        inner = given or (default_field_resolver if starts else self._field_resolver)
         is_required = starts or is_non_null_type(field.type)  # no source of events can be null
         number = self.index.numbers.get(name, ANY)
         # Events decide anew: in graphql-core 3.3 they share the source's dict. What starts them was counted.
@@ -307,15 +304,15 @@ class Protection:
         for name, answer in answers.items():
             if inspect.isawaitable(answer):
                 with _honest(name):
-                    answers[name] = await answer
+                    answers[name] = await asyncio.shield(answer)  # several fields may wait for it
         result = self._resolve_row(decision, guard, answers, field)
         return await result if inspect.isawaitable(result) else result
 
     def _resolve_row(self, decision: Decision, guard: Guard, answers: Mapping[str, Any], field: Asked) -> Any:
-        granted = {f"row:{name}" for name, answer in answers.items() if answer is True}
-        if guard.rule.holds(decision.held | granted):
+        held = decision.held | {f"row:{name}" for name, answer in answers.items() if answer is True}
+        if guard.rule.holds(held):
             return field.resolve()
-        if not field.is_required and guard.is_silent:
+        if not field.is_required and any(part.rule.is_silent for part in guard.parts if not part.rule.holds(held)):
             return None
         raise self._error(decision, Denial(".".join(field.coordinate), guard), field.info)
 

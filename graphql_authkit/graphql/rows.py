@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from ..errors import ConfigurationError, Unavailable
+from ..errors import AuthError, ConfigurationError, Unavailable
 from ..model import AuthContext
 
 __all__ = ["batched", "plain", "started"]
 
+_log = logging.getLogger("graphql_authkit")
 Question: TypeAlias = tuple[Any, Mapping[str, Any]]
 """An object, and the arguments of its field."""
 Answers: TypeAlias = Sequence[bool]
@@ -76,7 +78,7 @@ class batched:  # noqa: N801 - reads as a verb: row_policies={"own": batched(dec
             if inspect.iscoroutine(answers):
                 answers.close()
                 raise ConfigurationError("an asynchronous row policy needs an event loop") from None
-            return bool(_checked(answers, 1)[0] is True)
+            return _checked(answers, 1)[0] is True
         waiting = self._loops.setdefault(loop, {})
         if id(auth) not in waiting:
             waiting[id(auth)] = auth, []
@@ -97,10 +99,14 @@ class batched:  # noqa: N801 - reads as a verb: row_policies={"own": batched(dec
             if inspect.isawaitable(answers):
                 answers = await answers
             found = _checked(answers, len(questions))
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            failure = error
+            if not isinstance(error, AuthError | ConfigurationError):
+                _log.error("a batched row policy failed", exc_info=error)
+                failure = Unavailable(f"a batched row policy raised {type(error).__name__}")
             for _, waiting in questions:
                 if not waiting.done():
-                    waiting.set_exception(error)
+                    waiting.set_exception(failure)
                     waiting.exception()  # somebody may have stopped waiting
             return
         for (_, waiting), answer in zip(questions, found, strict=True):

@@ -15,6 +15,7 @@ from graphql import (
     GraphQLObjectType,
     GraphQLSchema,
     GraphQLUnionType,
+    assert_valid_schema,
     get_named_type,
     is_introspection_type,
 )
@@ -24,6 +25,7 @@ from .._cache import GenerationalCache
 from ..authenticator import current_auth
 from ..authorization.index import AuthIndex, Guard
 from ..authorization.rules import KNOWN, Need
+from ..errors import ConfigurationError
 from ..model import AuthContext
 from .cloning import clone_schema
 
@@ -42,6 +44,10 @@ class Visibility:
     """
 
     def __init__(self, index: AuthIndex, schema: GraphQLSchema) -> None:
+        try:
+            assert_valid_schema(schema)  # remembered, by its copies too, of which an empty one need not be
+        except TypeError as error:
+            raise ConfigurationError(f"the schema is not valid: {error}") from error
         self._index = index
         self._schema = schema
         self._scopes = frozenset(need[6:] for need in index.needs if need.startswith("scope:"))
