@@ -14,6 +14,7 @@ import random
 import statistics
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -189,6 +190,47 @@ def plan_table(auth: AuthContext, rounds: int) -> Table:
     return measure(group, rounds=rounds, calls=2_000)
 
 
+FRIENDS = "type Query { me: User } type User { friend: User, name: String, email: String }"
+HOSTILE = {
+    "1,000 aliases of a refused field": "{ me { " + " ".join(f"a{n}: email" for n in range(1_000)) + " } }",
+    "10,000 fragments side by side": "{ me { "
+    + " ".join(f"...F{n}" for n in range(10_000))
+    + " } } "
+    + " ".join(f"fragment F{n} on User {{ email }}" for n in range(10_000)),
+    "10,000 fragments in a chain": "{ me { ...F0 } } "
+    + " ".join(f"fragment F{n} on User {{ name ...F{n + 1} }}" for n in range(10_000))
+    + " fragment F10000 on User { email }",
+    "30 fragments, each twice in the one before": "{ me { ...F0 } } "
+    + " ".join(
+        f"fragment F{n} on User {{ a: friend {{ ...F{n + 1} }} b: friend {{ ...F{n + 1} }} }}" for n in range(30)
+    )
+    + " fragment F30 on User { email }",
+}
+
+
+def hostile_table(auth: AuthContext, rounds: int) -> Table:
+    """Executions of documents that were parsed, and never validated: what the first decision on each takes."""
+    protected = protect(build_schema(FRIENDS), default="public", rules={"User.email": requires("email")})
+    context = freeze(auth=auth)
+    rows = []
+    for name, text in HOSTILE.items():
+        document, found, most = parse(text), [], 0.0
+        for number in range(min(rounds, 5) + 1):
+            protection = protection_of(protected)
+            assert protection is not None
+            protection.decider._documents.clear()
+            if number == 0:
+                tracemalloc.start()
+            started = time.perf_counter()
+            execute_sync(protected, document, {"me": {"name": "Ann"}}, context_value=context)
+            found.append((time.perf_counter() - started) * 1e3)
+            if number == 0:
+                most = tracemalloc.get_traced_memory()[1] / 1e6
+                tracemalloc.stop()
+        rows.append(Row(f"{name} ({most:.1f} MB at most)", statistics.median(found[1:])))
+    return Table("A hostile document, executed", "ms", rows)
+
+
 def main() -> None:
     given = arguments(__doc__, "authorization", rounds=40)
     key = PrivateKey.generate("RS256", key_id=KEY_ID)
@@ -198,6 +240,7 @@ def main() -> None:
         untouched_table(10_000, auth, given.rounds),
         guarded_table(1_000, auth, given.rounds),
         plan_table(auth, given.rounds),
+        hostile_table(auth, given.rounds),
     ]
     others = {} if javascript.missing() else javascript.versions("graphql", "graphql-shield")
     report(tables, given.json, ("graphql-core", "strawberry-graphql"), others)
