@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,8 +27,9 @@ def redis_at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 
 @pytest.fixture(scope="session")
-def postgres_at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    with postgres_server(Path(tmp_path_factory.mktemp("postgres"))) as server:
+def postgres_at() -> Iterator[PostgresServer]:
+    """In a directory of its own: as root it runs as another user, whom pytest's next run shuts out of its own."""
+    with tempfile.TemporaryDirectory(prefix="postgres-") as directory, postgres_server(Path(directory)) as server:
         yield server
 
 
