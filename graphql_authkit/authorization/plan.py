@@ -69,6 +69,15 @@ class Plan:
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     needs: set[Need] = field(default_factory=set)
 
+    _allowed: frozenset[int] | None = None
+
+    @property
+    def allowed(self) -> frozenset[int]:
+        """The numbers of all that was met, and -1 for what has none, if nothing is refused or left to rows."""
+        if self._allowed is None:
+            self._allowed = frozenset({*self.met, -1}) if self.is_clear else frozenset()
+        return self._allowed
+
     @property
     def is_clear(self) -> bool:
         """Whether nothing is refused, and nothing left to rows."""

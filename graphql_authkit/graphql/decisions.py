@@ -15,19 +15,19 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from graphql import GraphQLError, GraphQLResolveInfo, OperationType
-from graphql.language import FieldNode, FragmentDefinitionNode, OperationDefinitionNode
+from graphql.language import FragmentDefinitionNode, OperationDefinitionNode
 
 from ..authenticator import count_in_request
 from ..authorization.index import AuthIndex
 from ..authorization.plan import Denial, Plan, TooComplex, make_plan
 from ..authorization.rules import KNOWN, Need
 from ..authorization.selection import Selections
-from ..errors import AuthError, ConfigurationError, Forbidden, InsufficientScope, MissingCredential, Unavailable
+from ..errors import AuthError, ConfigurationError, Unavailable
 from ..events import Listener, OperationRestricted, emit
 from ..model import AuthContext
 from .context import find_auth
 
-__all__ = ["KEY", "Decider", "Decision", "Denied", "Info", "Mode", "Pending", "Policies", "error_of", "path_of"]
+__all__ = ["ANY", "KEY", "Decider", "Decision", "Info", "Mode", "Pending", "Policies", "Undecided"]
 
 Mode: TypeAlias = Literal["filter", "reject", "dry_run"]
 Policies: TypeAlias = Callable[[AuthContext, frozenset[str]], Iterable[str] | Awaitable[Iterable[str]]]
@@ -39,6 +39,8 @@ else:
 
 _log = logging.getLogger("graphql_authkit")
 _Fragments: TypeAlias = Mapping[str, FragmentDefinitionNode | None]
+ANY = -1  # the number of what has no guard
+NONE_ALLOWED: frozenset[int] = frozenset()
 _NOTHING: frozenset[Need] = frozenset()
 _BAD, _COMPLEX, _MANY = {"code": "BAD_REQUEST"}, {"reason": "TOO_COMPLEX"}, {"reason": "TOO_MANY"}
 KEY = "graphql authkit"
@@ -49,7 +51,19 @@ MOST_VARIANTS = 16  # of one document that are remembered, by switches, and of e
 class Decision:
     """What this operation of this caller may not have; for one execution."""
 
-    __slots__ = ("auth", "errors", "held", "is_clear", "met", "plan", "refusal", "refused", "reported", "rows")
+    __slots__ = (
+        "allowed",
+        "auth",
+        "errors",
+        "held",
+        "is_clear",
+        "met",
+        "plan",
+        "refusal",
+        "refused",
+        "reported",
+        "rows",
+    )
 
     def __init__(self, auth: AuthContext, plan: Plan, held: frozenset[Need]) -> None:
         self.auth = auth
@@ -61,19 +75,25 @@ class Decision:
         """Why nothing of it is run: the denials, by root field."""
         self.is_clear = plan.is_clear
         self.met: Collection[int] = plan.met
+        self.allowed: Collection[int] = plan.allowed
+        """The numbers of what may be resolved without another question, where that is so of the whole operation."""
         self.reported: set[object] = set()
         self.errors = 0
         self.rows: dict[object, tuple[object, Any]] = {}
 
 
-class Denied(GraphQLError):  # noqa: N818 - as its siblings in `errors`
-    """What a client is told of a denial."""
+class Undecided:
+    """Where there is no decision yet: nothing is allowed by it."""
+
+    allowed: Collection[int] = NONE_ALLOWED
 
 
 class Pending:
     """A decision that waits for policies. Who waits for it may go; the last one to go takes the question along."""
 
     __slots__ = ("_task", "_waiting")
+
+    allowed: Collection[int] = NONE_ALLOWED  # as a Decision, until there is one
 
     def __init__(self, task: asyncio.Task[Decision]) -> None:
         self._task = task
@@ -231,8 +251,7 @@ class Decider:
             error = GraphQLError("The operation asks too often for a field.", extensions=_BAD | _MANY)
             return self._refused(auth, error)
         if self._mode == "dry_run":
-            decision.is_clear = True
-            decision.met = range(len(self._index.numbers))
+            self._allow_all(decision)
         elif plan.all and self._is_refused_whole(info, auth, plan):
             decision.refused = plan.certain | plan.roots
         return decision
@@ -257,11 +276,15 @@ class Decider:
         decision = Decision(auth, Plan(), _NOTHING)
         if self._mode == "dry_run":
             _log.warning("restricted (dry_run): %s", error.message)
-            decision.met = range(len(self._index.numbers))
+            self._allow_all(decision)
             return decision
         decision.refusal = error
-        decision.is_clear = False
+        decision.is_clear, decision.allowed = False, NONE_ALLOWED
         return decision
+
+    def _allow_all(self, decision: Decision) -> None:
+        decision.is_clear = True
+        decision.met = decision.allowed = range(ANY, len(self._index.numbers))
 
     def _failed(self, auth: AuthContext, error: Exception) -> Decision:
         if not isinstance(error, AuthError):
@@ -320,45 +343,3 @@ def _switched(variables: Mapping[str, Any], names: tuple[str, ...]) -> tuple[boo
         return ()
     values = (variables.get(name) for name in names)
     return tuple(value if isinstance(value, bool) else None for value in values)
-
-
-def path_of(info: Info) -> tuple[str, ...]:
-    """The response keys that lead to a field, without the indices of lists."""
-    keys = []
-    path: Any = info.path
-    while path is not None:
-        if isinstance(path.key, str):
-            keys.append(path.key)
-        path = path.prev
-    return tuple(reversed(keys))
-
-
-def error_of(
-    decision: Decision,
-    denial: Denial,
-    *,
-    names: bool = True,
-    shows_requirements: bool = False,
-    path: list[str | int] | None = None,
-    nodes: list[FieldNode] | None = None,
-) -> Denied:
-    """What a client is told of a denial.
-
-    Args:
-        decision: Of the operation.
-        denial: Of a field or row.
-        names: Say what it is that is refused; it may be hidden.
-        shows_requirements: Say what the rule asks for.
-        path: Where it is in the answer, if graphql-core is not to say that.
-        nodes: Where it is in the document.
-    """
-    failing = denial.guard.failing(decision.held)
-    scopes = [part for part in failing if any(need.startswith("scope:") for need in part.rule.needs)]
-    kind = MissingCredential if not decision.auth.is_authenticated else InsufficientScope if scopes else Forbidden
-    extensions: dict[str, Any] = {"code": kind.code, "reason": kind.reason}
-    if names:
-        extensions["coordinate"] = denial.coordinate
-    if shows_requirements:
-        extensions["requires"] = str(denial.guard.rule)
-    message = f"Not allowed to see {denial.coordinate}." if names else "Not allowed."
-    return Denied(message, nodes, path=path, extensions=extensions)

@@ -11,7 +11,7 @@ from graphql import DocumentNode, ExecutionResult, GraphQLError, GraphQLSchema
 
 from ..model import AuthContext
 from .context import FrozenContext, find_auth, freeze
-from .decisions import Denied
+from .denials import Denied
 from .visibility import visible_to
 
 __all__ = ["execute", "execute_sync", "subscribe", "thinned"]

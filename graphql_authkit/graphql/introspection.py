@@ -12,8 +12,8 @@ from typing import Any
 
 from graphql.type.introspection import SchemaMetaFieldDef, TypeMetaFieldDef
 
-from .decisions import KEY, Info
-from .protection import ANY, Asked, Protection, protection_of
+from .decisions import ANY, KEY, Info
+from .protection import Asked, Protection, protection_of
 
 __all__ = ["watch"]
 

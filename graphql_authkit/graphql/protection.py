@@ -31,7 +31,8 @@ from ..errors import AuthError, ConfigurationError, Unavailable
 from ..model import AuthContext
 from .cloning import clone_schema
 from .context import find_auth
-from .decisions import KEY, Decider, Decision, Info, Pending, error_of, path_of
+from .decisions import ANY, KEY, Decider, Decision, Info, Pending, Undecided
+from .denials import error_of, path_of
 from .rows import plain, started
 
 __all__ = ["Protection", "RowPolicy", "protection_of"]
@@ -41,7 +42,7 @@ Resolver: TypeAlias = Callable[..., Any]
 
 _log = logging.getLogger("graphql_authkit")
 EXTENSION = "graphql_authkit.protection"
-ANY = -1  # the number of what has no guard
+UNDECIDED: Any = Undecided()
 MOST_ERRORS = 100
 
 
@@ -137,7 +138,7 @@ class Protection:
             decision: Any = None if decides_anew and is_root else info.fragments.get(KEY)
             if decision is None:
                 decision = self.decider.decide(info, counts=not is_event)
-            if type(decision) is Decision and decision.is_clear and (number < 0 or number in decision.met):
+            if number in decision.allowed:
                 return inner(source, info, **arguments)
             return self.resolve(decision, Asked(inner, source, info, arguments, is_required, number, is_root))
 
@@ -153,12 +154,18 @@ class Protection:
         number = self.index.numbers.get(name, ANY)
 
         def resolve(source: Any, info: Info, /, **arguments: Any) -> Any:
-            decision: Any = info.fragments.get(KEY)
-            if type(decision) is Decision and decision.is_clear and (number < 0 or number in decision.met):
+            decision: Any = info.fragments.get(KEY, UNDECIDED)
+            if number in decision.allowed:
                 return inner(source, info, **arguments)
             return self.resolve(decision, Asked(inner, source, info, arguments, is_required, number, False))
 
-        return resolve
+        def resolve_plain(source: Any, info: Info, /) -> Any:
+            decision: Any = info.fragments.get(KEY, UNDECIDED)
+            if number in decision.allowed:
+                return inner(source, info)
+            return self.resolve(decision, Asked(inner, source, info, {}, is_required, number, False))
+
+        return resolve if field.args else resolve_plain  # most have none, and passing none costs as much as the rest
 
     def _change_abstract(self, original: Any, copied: Any) -> None:
         if not self.index.can_vanish(original):
@@ -177,7 +184,7 @@ class Protection:
     def resolve(self, decision: Any, field: Asked) -> Any:
         """Resolve a field, if the decision on its operation allows it."""
         if type(decision) is not Decision:
-            if decision is None:  # an executor that began elsewhere than with a root field
+            if decision is None or decision is UNDECIDED:  # an executor that began elsewhere than with a root field
                 decision = self.decider.decide(field.info)
             if type(decision) is not Decision:
                 return self._later(decision, field)
