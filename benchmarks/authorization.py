@@ -170,7 +170,13 @@ def plan_table(auth: AuthContext, rounds: int) -> Table:
     assert protected.query_type is not None
     field = protected.query_type.fields["rows"]
     inner = field.resolve
-    field.resolve = lambda source, info, **given: infos.append(info) or inner(source, info, **given)  # type: ignore
+    assert inner is not None
+
+    def noting(source: Any, info: Any, **given: Any) -> Any:
+        infos.append(info)
+        return inner(source, info, **given)
+
+    field.resolve = noting
     _checked(protected, parse(TEXT), freeze(auth=auth), {"count": 1})
     protection, info = protection_of(protected), infos[0]
     assert protection is not None

@@ -5,6 +5,7 @@ Ratios count, not microseconds: a machine that others use slows every case of a 
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import gc
 import random
@@ -17,7 +18,7 @@ from benchmarks.results import Bar, Row, Table
 
 
 @dataclass(frozen=True)
-class Timed:
+class Timed(abc.ABC):
     """One thing to measure.
 
     Args:
@@ -28,9 +29,9 @@ class Timed:
     name: str
     over: str | None = field(default=None, kw_only=True)
 
+    @abc.abstractmethod
     def seconds(self, calls: int) -> float:
         """Do it so many times, and tell how long that took."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

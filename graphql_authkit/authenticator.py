@@ -31,7 +31,7 @@ from .revocation import ACTIVE, Revocations
 from .verifier import ByIssuer, JWTVerifier, Verifier
 from .verifier.jwt import CACHE_CHARACTERS
 
-__all__ = ["Authenticator", "count_in_request", "current_auth", "serving"]
+__all__ = ["Authenticator", "current_auth", "serving", "take_in_request"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -51,14 +51,22 @@ def current_auth() -> AuthContext:
     return ANONYMOUS if scope is None else scope.auth
 
 
-def count_in_request(name: str, count: int) -> int:
-    """How often something happened in the request being served, this time included; outside any, this time alone."""
+def take_in_request(name: str, count: int, limit: int) -> bool:
+    """Whether something may happen so often in the request being served, besides what was taken before.
+
+    Threads of one request that ask at once may all be refused, and are never all allowed: each looks again after
+    it has written down what it takes. What is refused is not kept, so that a long connection stays small.
+    """
     scope = _open(_current.get())
-    if scope is None:
-        return count
-    scope._counts = counts = scope._counts or {}
-    counts[name] = total = counts.get(name, 0) + count
-    return total
+    taken = [] if scope is None else scope._taken
+    if _total(taken, name) + count > limit:
+        return False
+    taken.append((name, count))
+    return _total(taken, name) <= limit
+
+
+def _total(taken: list[tuple[str, int]], name: str) -> int:
+    return sum(count for known, count in tuple(taken) if known == name)
 
 
 class serving:  # noqa: N801 - reads as a verb: `with serving(auth):`
@@ -71,11 +79,11 @@ class serving:  # noqa: N801 - reads as a verb: `with serving(auth):`
         auth: The context of the request now being served.
     """
 
-    __slots__ = ("_counts", "_is_open", "_outer", "auth")
+    __slots__ = ("_is_open", "_outer", "_taken", "auth")
 
     def __init__(self, auth: AuthContext) -> None:
         self.auth = auth
-        self._counts: dict[str, int] | None = None
+        self._taken: list[tuple[str, int]] = []
         outer = _current.get()
         self._outer: serving | None = outer if outer is None or outer._is_open else _open(outer)
         self._is_open: bool = True
@@ -162,7 +170,8 @@ class Authenticator:
         self._contexts: GenerationalCache[VerifiedToken, tuple[AuthenticatedContext, RequestAdmitted]] | None = None
         if remembered:
             self._contexts = GenerationalCache(remembered, weight=CACHE_CHARACTERS)
-        self._plain = self._quick if isinstance(self._quick, JWTVerifier) and sessions is None else None
+        is_ours = sessions is None and (revocations is None or type(revocations) is Revocations)
+        self._plain = self._quick if is_ours and isinstance(self._quick, JWTVerifier) else None
         self._verify: Port[..., VerifiedToken] = Port(verifier.verify, twin=verifier.averify, blocking=False)
         self._revocations = revocations
         self._sessions = sessions

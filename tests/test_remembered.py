@@ -194,6 +194,21 @@ def test_a_subclass_of_the_pipeline_is_asked_each_time(door: Any) -> None:
     assert ([ask(token) for _ in range(TIMES)], Counting.calls) == (["alice"] * TIMES, TIMES)
 
 
+def test_a_subclass_of_the_list_of_revocations_is_asked_each_time(door: Any) -> None:
+    class Counting(Revocations):
+        calls = 0
+
+        def is_active_now(self, token: VerifiedToken) -> bool:
+            type(self).calls += 1
+            return super().is_active_now(token)
+
+    revocations = Counting(MemoryRevocationStore(), clock=Clock(NOW))
+    ask = door(Authenticator(local_issuer().verifier(), revocations=revocations))
+    token = bearer(local_issuer().token("alice"))
+    assert [ask(token) for _ in range(TIMES)] == ["alice"] * TIMES
+    assert Counting.calls >= TIMES - 1  # the first may be asked for in full
+
+
 def test_a_verifier_without_memory_leaves_none_in_the_pipeline() -> None:
     auth = Authenticator(ByIssuer([local_issuer().verifier(cache=None)]))
     auth.authenticate_token(local_issuer().token())

@@ -24,7 +24,6 @@ __all__ = ["Denial", "Place", "Plan", "TooComplex", "make_plan", "place_of"]
 Place: TypeAlias = tuple[tuple[int, ...], str]
 """A field where it stands: its nodes, merged, by identity, and the object type that it is a field of."""
 
-MOST_SELECTIONS = 50_000
 DEEPEST = 200
 MOST_DENIALS = 100
 INTROSPECTION = frozenset({"__schema", "__type"})

@@ -11,13 +11,13 @@ import asyncio
 import inspect
 import logging
 import weakref
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from graphql import GraphQLError, GraphQLResolveInfo, OperationType
 from graphql.language import FragmentDefinitionNode, OperationDefinitionNode
 
-from ..authenticator import count_in_request
+from ..authenticator import take_in_request
 from ..authorization.index import AuthIndex
 from ..authorization.plan import Denial, Plan, TooComplex, make_plan
 from ..authorization.rules import KNOWN, Need
@@ -30,7 +30,7 @@ from .context import find_auth
 __all__ = ["ANY", "KEY", "Decider", "Decision", "Info", "Mode", "Pending", "Policies", "Undecided"]
 
 Mode: TypeAlias = Literal["filter", "reject", "dry_run"]
-Policies: TypeAlias = Callable[[AuthContext, frozenset[str]], Iterable[str] | Awaitable[Iterable[str]]]
+Policies: TypeAlias = Callable[[AuthContext, frozenset[str]], Collection[str] | Awaitable[Collection[str]]]
 
 if TYPE_CHECKING:
     Info: TypeAlias = GraphQLResolveInfo[Any]
@@ -265,12 +265,8 @@ class Decider:
 
     def _is_within(self, plan: Plan) -> bool:
         """Limits are for a whole request, however many operations it brings."""
-        is_within = True
-        for coordinate, limit in self._limits.items():
-            count = plan.counts[coordinate]
-            if count:
-                is_within = count_in_request(".".join(coordinate), count) <= limit and is_within
-        return is_within
+        wanted = ((".".join(one), plan.counts[one], limit) for one, limit in self._limits.items())
+        return all(take_in_request(name, count, limit) for name, count, limit in wanted if count)
 
     def _refused(self, auth: AuthContext, error: GraphQLError) -> Decision:
         decision = Decision(auth, Plan(), _NOTHING)

@@ -273,9 +273,15 @@ class Protection:
         if denial is None and number >= 0 and number not in decision.met:
             denial = Denial(str(name), self.index.types[str(name)])
         if denial is not None:
-            decision.errors += 1
-            raise error_of(decision, denial, names=self._names, shows_requirements=self._shows_requirements)
+            raise self._row_error(decision, denial, info)
         return found
+
+    def _row_error(self, decision: Decision, denial: Denial, info: Info) -> GraphQLError:
+        """graphql-core alone knows the row, and says so of the first hundred; the others have the list's path."""
+        decision.errors += 1
+        path = info.path.as_list() if decision.errors > MOST_ERRORS else None
+        shows = self._shows_requirements
+        return error_of(decision, denial, names=self._names, shows_requirements=shows, path=path)
 
     async def _type_later(self, found: Awaitable[Any], info: Info) -> Any:
         return self._checked_type(await found, info)

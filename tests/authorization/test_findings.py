@@ -12,7 +12,7 @@ import pytest
 from graphql import build_schema, parse
 
 from graphql_authkit import ANONYMOUS, ConfigurationError
-from graphql_authkit.authenticator import serving
+from graphql_authkit.authenticator import serving, take_in_request
 from graphql_authkit.authorization import PUBLIC, policy, requires, row_policy
 from graphql_authkit.authorization.coverage import explain
 from graphql_authkit.graphql import batched, execute_sync, freeze, protect
@@ -159,3 +159,32 @@ def test_a_row_policy_holds_on_fields_alone(coordinate: str) -> None:
 def test_public_is_for_one_field() -> None:
     with pytest.raises(ConfigurationError, match="only a field"):
         protect(build_schema("type Query { a: Int }"), rules={"Query": PUBLIC})
+
+
+def test_floods_of_refused_rows_are_located_a_hundred_times() -> None:
+    sdl = "type Query { rows: [Both] } union Both = A | B type A { a: Int } type B { b: Int }"
+    schema, _ = schema_of(sdl, {"rows": [{"type": "B"}] * 250})
+    result = run(protect(schema, rules={"B": requires("b")}), "{ rows { __typename } }", known())
+    located = [error for error in result.errors or () if error.locations]
+    assert result.data == {"rows": [None] * 250}
+    assert (len(located), len(result.errors or ())) == (100, 250)
+    assert {code for _, code in codes(result)} == {"FORBIDDEN"}
+
+
+def test_what_was_refused_for_its_number_takes_nothing_of_the_limit() -> None:
+    with serving(known()):
+        assert [take_in_request("login", count, 2) for count in (3, 1, 2, 1, 1)] == [False, True, False, True, False]
+        assert take_in_request("logout", 1, 1)
+    assert take_in_request("login", 2, 2), "outside any request"
+
+
+def test_threads_of_one_request_that_ask_at_once_are_never_all_allowed() -> None:
+    class Racing(list[tuple[str, int]]):
+        def append(self, one: tuple[str, int]) -> None:
+            super().append(one)  # ours, and that of another thread, which looked when we did
+            super().append(one)
+
+    request = serving(known())
+    with request:
+        request._taken = Racing()
+        assert not take_in_request("login", 1, 1)

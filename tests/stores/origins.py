@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -26,24 +27,24 @@ from tests.support import Clock
 LONG = 4e7  # the clock of these tests stands in the future
 
 
-class Place:
+class Place(abc.ABC):
     """A server's data, as a test may reach and ruin it."""
 
+    @abc.abstractmethod
     def store(self, port: int | None = None) -> Any:
         """Another store of the same data, perhaps through a proxy."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def lose(self) -> None:
         """Lose everything."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def save(self) -> None:
         """Make a backup."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def restore(self) -> None:
         """Go back to it."""
-        raise NotImplementedError
 
 
 class RedisPlace(Place):
