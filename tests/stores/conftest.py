@@ -5,10 +5,12 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from graphql_authkit.stores import origin, replicated, sql
+from tests.stores.origins import RedisPlace, SQLPlace, place_of
 from tests.stores.servers import PostgresServer, RedisServer, postgres_server, redis_server
 
 
@@ -36,3 +38,36 @@ def postgres_at() -> Iterator[PostgresServer]:
 @pytest.fixture(scope="session")
 def postgres_url(postgres_at: PostgresServer) -> str:
     return postgres_at.url
+
+
+# Where stores keep their data, of each kind, and of one kind alone.
+
+
+@pytest.fixture(params=["redis", "postgresql", "sqlite"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    with place_of(request.param, request, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(params=["postgresql", "sqlite"])
+def sql_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SQLPlace]:
+    with place_of(request.param, request, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def redis_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RedisPlace]:
+    with place_of("redis", request, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def sqlite_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SQLPlace]:
+    with place_of("sqlite", request, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def postgres_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SQLPlace]:
+    with place_of("postgresql", request, tmp_path) as made:
+        yield made

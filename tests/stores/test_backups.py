@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,22 +11,10 @@ import sqlalchemy as sa
 from graphql_authkit.stores import sql, tables
 from tests.stores.contract import TOKEN
 from tests.stores.load import tokens
-from tests.stores.origins import HeldOrigin, SQLPlace, is_revoked, passed, place_of, replica_of, revocations_of
+from tests.stores.origins import HeldOrigin, SQLPlace, is_revoked, passed, replica_of, revocations_of
 from tests.stores.proxy import wait_until
 
 LATE, VALID = tokens("late"), tokens("valid")
-
-
-@pytest.fixture(params=["redis", "postgresql", "sqlite"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    with place_of(request.param, request, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture(params=["postgresql", "sqlite"])
-def sql_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SQLPlace]:
-    with place_of(request.param, request, tmp_path) as made:
-        yield made
 
 
 def test_a_backup_that_is_restored_and_written_to_is_given_what_it_lacks(place: Any) -> None:

@@ -35,24 +35,6 @@ SLACK = 0.5  # a busy machine's
 
 
 @pytest.fixture
-def redis_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RedisPlace]:
-    with place_of("redis", request, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def sqlite_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SQLPlace]:
-    with place_of("sqlite", request, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def postgres_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SQLPlace]:
-    with place_of("postgresql", request, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
 def no_breaker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every request is let through, so that each must keep the bound by itself."""
     monkeypatch.setattr(origin, "FAILURES", 1_000_000)

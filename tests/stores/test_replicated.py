@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,18 +40,6 @@ from tests.support import refused
 
 STALE = 0.4
 REVOKED, VALID, LATE = tokens("revoked"), tokens("valid"), tokens("late")
-
-
-@pytest.fixture(params=["redis", "postgresql", "sqlite"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    with place_of(request.param, request, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def redis_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RedisPlace]:
-    with place_of("redis", request, tmp_path) as made:
-        yield made
 
 
 # ------------------------------------------------------------------------------------------- following

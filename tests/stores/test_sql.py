@@ -35,18 +35,6 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SQLPlace]:
         yield made
 
 
-@pytest.fixture
-def sqlite_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SQLPlace]:
-    with place_of("sqlite", request, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def postgres_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SQLPlace]:
-    with place_of("postgresql", request, tmp_path) as made:
-        yield made
-
-
 def async_engine(place: SQLPlace, **options: Any) -> Any:
     url = place.engine.url
     return create_async_engine(url.set(drivername="sqlite+aiosqlite") if url.drivername == "sqlite" else url, **options)
